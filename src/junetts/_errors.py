@@ -1,0 +1,231 @@
+"""The errors of junetts: who is at fault, what was heard, whether another try can help.
+
+::
+
+    JuneTtsError
+    ├── InvalidRequestError            bad input; nothing was sent
+    │   └── UsageError                 the library was called the wrong way (also a RuntimeError)
+    ├── ConfigError                    a setting is wrong or missing; names the key
+    ├── BackendUnavailableError        before any sound
+    │   ├── AuthenticationError        the key was refused                  (401, 403)
+    │   ├── QuotaError                 no credit left                       (402)
+    │   ├── RateLimitedError           too many requests at once            (429)
+    │   ├── BackendBusyError           alive, but occupied or overloaded    (503)
+    │   ├── BackendTimeoutError        no connection or no sound in time    (also a TimeoutError)
+    │   ├── RequestRejectedError       the server refused this request      (400, 413, 422)
+    │   ├── NoAudioError               success was claimed, nothing is audible
+    │   ├── RemoteProtocolError        the peer broke its own protocol
+    │   └── UnknownVoiceError          the voice is not known there (also an InvalidRequestError)
+    ├── SynthesisInterruptedError      after sound; carries what was heard
+    ├── AudioFileError                 a sound file cannot be written           (also an OSError)
+    ├── AudioDeviceError               this machine cannot play sound
+    └── NoBackendAvailableError        every backend failed; carries each one's reason
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from junetts._report import SpeechReport
+    from junetts._speech import Speech
+
+__all__ = [
+    "AudioDeviceError",
+    "AudioFileError",
+    "AuthenticationError",
+    "BackendBusyError",
+    "BackendTimeoutError",
+    "BackendUnavailableError",
+    "ConfigError",
+    "InvalidRequestError",
+    "JuneTtsError",
+    "NoAudioError",
+    "NoBackendAvailableError",
+    "QuotaError",
+    "RateLimitedError",
+    "RemoteProtocolError",
+    "RequestRejectedError",
+    "SynthesisInterruptedError",
+    "UnknownVoiceError",
+    "UsageError",
+]
+
+
+class JuneTtsError(Exception):
+    """Anything that junetts raises on purpose.
+
+    Attributes:
+        message: what happened, in one readable sentence, the server's own words included.
+        backend: the configured name of the backend concerned, if one is.
+        retryable: whether the same request may succeed if it is simply sent again.
+        status: the HTTP status that the server answered, if it did.
+        trace_id: the server's identifier of the failed request, if it gave one.
+        retry_after_s: how long the server asked to be left alone, in seconds.
+        hint: what a person can do about it, if that is known.
+        speech: the audio that had been handed out, once there was sound.
+        report: the report of the utterance that failed.
+    """
+
+    _retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        backend: str | None = None,
+        retryable: bool | None = None,
+        status: int | None = None,
+        trace_id: str | None = None,
+        retry_after_s: float | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.backend = backend
+        self.retryable = self._retryable if retryable is None else retryable
+        self.status = status
+        self.trace_id = trace_id
+        self.retry_after_s = retry_after_s
+        self.hint = hint
+        self.speech: Speech | None = None
+        self.report: SpeechReport | None = None
+
+    def __str__(self) -> str:
+        text = self.message if self.backend is None else f"{self.backend}: {self.message}"
+        details = []
+        if self.status is not None and str(self.status) not in self.message:
+            details.append(f"status {self.status}")
+        if self.trace_id is not None:
+            details.append(f"trace id {self.trace_id}")
+        if details:
+            text = f"{text} ({', '.join(details)})"
+        return text
+
+
+class InvalidRequestError(JuneTtsError, ValueError):
+    """The input is wrong; nothing was sent and nothing was spoken.
+
+    ``field`` is the name of the offending parameter, such as ``prosody.speed``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        backend: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, backend=backend, hint=hint)
+        self.field = field
+
+
+class UsageError(InvalidRequestError, RuntimeError):
+    """The library was called the wrong way; the message says what to write instead."""
+
+
+class ConfigError(JuneTtsError, ValueError):
+    """A setting is wrong, unknown or missing.
+
+    ``key`` is its full name as written in ``junetts.toml``, such as ``cloud.model``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        key: str | None = None,
+        backend: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, backend=backend, hint=hint)
+        self.key = key
+
+
+class BackendUnavailableError(JuneTtsError):
+    """A backend failed before any sound was heard."""
+
+    _retryable = True
+
+
+class AuthenticationError(BackendUnavailableError):
+    """The server refused the key."""
+
+    _retryable = False
+
+
+class QuotaError(BackendUnavailableError):
+    """The account has no credit left."""
+
+    _retryable = False
+
+
+class RateLimitedError(BackendUnavailableError):
+    """Too many requests at once; ``retry_after_s`` says how long to wait, if the server did."""
+
+
+class BackendBusyError(BackendUnavailableError):
+    """The backend is alive but occupied or overloaded."""
+
+
+class BackendTimeoutError(BackendUnavailableError, TimeoutError):
+    """No connection, or no sound, within the deadline."""
+
+
+class RequestRejectedError(BackendUnavailableError):
+    """The server looked at the request and refused it; sending it again cannot help."""
+
+    _retryable = False
+
+
+class NoAudioError(BackendUnavailableError):
+    """The backend claimed success, but speakable text produced nothing audible."""
+
+
+class RemoteProtocolError(BackendUnavailableError):
+    """The peer closed early or sent what its protocol does not allow."""
+
+
+class UnknownVoiceError(InvalidRequestError, BackendUnavailableError):
+    """The backend does not know the voice; nothing was sent in another voice instead."""
+
+    _retryable = False
+
+
+class SynthesisInterruptedError(JuneTtsError):
+    """Speech broke off after sound was heard; ``__cause__`` is the reason.
+
+    ``speech`` and ``report`` say what was heard. It is retryable if its cause is.
+    """
+
+
+class AudioFileError(JuneTtsError, OSError):
+    """A sound file cannot be written; ``errno`` is the system's reason, if it gave one."""
+
+    def __init__(self, message: str, *, errno: int | None = None, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.errno = errno
+
+
+class AudioDeviceError(JuneTtsError):
+    """Sound cannot be played here: no player is installed, or there is no working device."""
+
+
+class NoBackendAvailableError(JuneTtsError):
+    """Every configured backend failed before any sound.
+
+    ``reasons`` holds ``(backend name, error)`` in the order in which they were tried.
+    """
+
+    def __init__(self, reasons: Sequence[tuple[str, JuneTtsError]]) -> None:
+        self.reasons = tuple(reasons)
+        lines = [f"  {error if error.backend else f'{name}: {error}'}" for name, error in reasons]
+        super().__init__(
+            "\n".join(["no backend could speak:", *lines]),
+            retryable=any(error.retryable for _, error in self.reasons),
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.reasons,), self.__dict__

@@ -1,0 +1,97 @@
+"""What happened: the report that every utterance ends with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Outcome = Literal["speaking", "complete", "cancelled", "truncated", "failed"]
+SegmentState = Literal["unspoken", "speaking", "spoken", "abandoned"]
+Provenance = Literal["native", "aligned", "estimated"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordTime:
+    """When a word is heard, in seconds from the start of its segment.
+
+    ``provenance`` says how it is known: told by the synthesiser (``native``), aligned by the
+    server (``aligned``) or computed from the length of the text (``estimated``).
+    """
+
+    text: str
+    start_s: float
+    end_s: float
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentReport:
+    """One segment: its text, who spoke it, and how much of it was handed out.
+
+    ``start_s`` and ``duration_s`` are seconds of the utterance's audio; ``state`` is ``spoken``
+    only if all of the segment's audio was handed out.
+    """
+
+    index: int
+    text: str
+    state: SegmentState
+    backend: str | None
+    start_s: float
+    duration_s: float
+    words: tuple[WordTime, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A backend that was tried and failed before any sound, and why."""
+
+    backend: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """One backend continuing for another, after sound, at the given segment."""
+
+    from_backend: str
+    to_backend: str
+    segment: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechReport:
+    """How an utterance ended and what was heard.
+
+    Attributes:
+        outcome: ``complete``, ``cancelled``, ``truncated`` (the backend ran into its token
+            limit) or ``failed``; ``speaking`` in a snapshot taken before the end.
+        spoken_text: the text whose audio was handed out in full.
+        unspoken_text: the rest; the two joined are the text that was given.
+        segments: each segment's own record.
+        attempts: backends that failed before any sound.
+        handovers: backends that were replaced after sound.
+        backend: the backend that spoke last, if any did.
+        sample_rate: of the audio handed out, in Hz.
+        ttfa_s: seconds from the request to the first audio; None if there was none.
+        rtf: seconds of work per second of audio; None if there was none.
+        audio_s: seconds of audio handed out.
+        characters: length of the text.
+        utf8_bytes: length of the text in UTF-8, the unit of the cloud's prices.
+        cost_usd: price of the text that was sent to a backend that charges for it.
+    """
+
+    outcome: Outcome
+    spoken_text: str
+    unspoken_text: str
+    segments: tuple[SegmentReport, ...]
+    attempts: tuple[Attempt, ...]
+    handovers: tuple[Handover, ...]
+    backend: str | None
+    sample_rate: int
+    ttfa_s: float | None
+    rtf: float | None
+    audio_s: float
+    characters: int
+    utf8_bytes: int
+    cost_usd: float
