@@ -63,7 +63,6 @@ class JuneTtsError(Exception):
         status: the HTTP status that the server answered, if it did.
         trace_id: the server's identifier of the failed request, if it gave one.
         retry_after_s: how long the server asked to be left alone, in seconds.
-        hint: what a person can do about it, if that is known.
         speech: the audio that had been handed out, once there was sound.
         report: the report of the utterance that failed.
     """
@@ -88,9 +87,21 @@ class JuneTtsError(Exception):
         self.status = status
         self.trace_id = trace_id
         self.retry_after_s = retry_after_s
+        self._hint: str | None = None
         self.hint = hint
         self.speech: Speech | None = None
         self.report: SpeechReport | None = None
+
+    @property
+    def hint(self) -> str | None:
+        """What a person can do about it; a traceback shows it below the message."""
+        return self._hint
+
+    @hint.setter
+    def hint(self, hint: str | None) -> None:
+        self._hint = hint
+        if hint is not None:
+            self.__notes__ = [f"Hint: {hint}"]
 
     def __str__(self) -> str:
         text = self.message if self.backend is None else f"{self.backend}: {self.message}"

@@ -105,6 +105,8 @@ class CloudServer:
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
+        if self._server is not None:
+            raise RuntimeError("the server is running already; make another one")
         self._server = await asyncio.start_server(
             self._connected, "127.0.0.1", 0, limit=MAX_HEAD_BYTES, ssl=self._tls
         )

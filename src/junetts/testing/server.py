@@ -70,6 +70,8 @@ class FishServer:
         self._n_under_way = 0
 
     async def __aenter__(self) -> Self:
+        if self._server is not None:
+            raise RuntimeError("the server is running already; make another one")
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
         return self
 

@@ -193,7 +193,7 @@ async def test_a_listed_voice_is_believed_for_a_while_only() -> None:
 async def test_a_long_list_is_named_in_part() -> None:
     """An error stays readable."""
     voices = ServerVoices(listing([answer_of(*(f"v{n:03}" for n in range(300)))]))
-    with pytest.raises(UnknownVoiceError, match=r"it has v000, .*v019 and 280 more$"):
+    with pytest.raises(UnknownVoiceError, match=r"it has v000, .*v019 and 280 more\b"):
         await voices.resolve(Voice("june"))
 
 

@@ -1,0 +1,150 @@
+"""From settings to wired backends: the only place that knows the built-in ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+from junetts._backend import TtsBackend
+from junetts._config import Config
+from junetts._errors import ConfigError, InvalidRequestError
+from junetts._failover import FailoverBackend
+from junetts._guard import GuardedBackend
+
+AUTO_TIMEOUT_S = 0.3  # how long `auto` waits for a server on this machine to answer
+
+
+def _cloud(config: Config) -> TtsBackend:
+    from junetts.backends.cloud import CloudBackend
+
+    return CloudBackend(config.cloud)
+
+
+def _server(config: Config) -> TtsBackend:
+    from junetts.backends.server import ServerBackend
+
+    return ServerBackend(config.server)
+
+
+def _demo(config: Config) -> TtsBackend:
+    from junetts.backends.demo import DemoBackend
+
+    return DemoBackend(config.demo)
+
+
+_BUILDERS: dict[str, Callable[[Config], TtsBackend]] = {
+    "cloud": _cloud,
+    "server": _server,
+    "demo": _demo,
+}
+
+
+def build(name: str, config: Config) -> TtsBackend:
+    """Build one built-in backend; nothing is contacted yet.
+
+    Raises:
+        ConfigError: if there is no such backend or its settings do not allow one.
+    """
+    builder = _BUILDERS.get(name)
+    if builder is None:
+        known = ", ".join(_BUILDERS)
+        raise ConfigError(f"backends names {name!r}; there are: {known}", key="backends")
+    try:
+        return builder(config)
+    except InvalidRequestError as error:
+        key = f"{name}.{error.field}" if error.field else name
+        raise ConfigError(f"{key}: {error.message}", key=key, hint=error.hint) from error
+
+
+class Wiring:
+    """A client's backends: those in order of preference, and any other that is asked for.
+
+    Guarantees: every backend is guarded, is built once, and is closed by `aclose`.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._backends: dict[str, GuardedBackend] = {}
+        self._order: tuple[str, ...] = ()
+        self._preferred: TtsBackend | None = None
+
+    async def connect(self) -> None:
+        """Choose and build the backends.
+
+        Raises:
+            ConfigError: if one cannot be built.
+        """
+        chosen = self._config.backends or (await self._auto(),)
+        self._order = tuple(self._add(entry) for entry in chosen)
+        backends = [self._backends[name] for name in self._order]
+        if len(backends) == 1:
+            self._preferred = backends[0]
+            return
+        fallback = self._config.fallback
+        self._preferred = FailoverBackend(
+            backends,
+            first_audio_timeout_s=fallback.first_audio_timeout_s,
+            stall_timeout_s=fallback.stall_timeout_s,
+        )
+
+    def _add(self, entry: object) -> str:
+        backend = build(entry, self._config) if isinstance(entry, str) else entry
+        assert isinstance(backend, TtsBackend)  # the configuration has checked it
+        self._backends[backend.name] = GuardedBackend(backend, sample_rate=self._config.sample_rate)
+        return backend.name
+
+    async def _auto(self) -> str:
+        """The cloud with a key, else a server on this machine, else the demo voice."""
+        if self._config.cloud.api_keys:
+            return "cloud"
+        from junetts.backends.server import answers
+
+        if await answers(self._config.server, timeout_s=AUTO_TIMEOUT_S):
+            return "server"
+        from junetts.backends.demo import notice
+
+        notice()
+        return "demo"
+
+    def backend(self, name: str | None) -> TtsBackend:
+        """The preferred backends as one, or the one of that name.
+
+        Raises:
+            InvalidRequestError: if there is none of that name.
+        """
+        if name is None:
+            assert self._preferred is not None
+            return self._preferred
+        if name not in self._backends:
+            self._add_requested(name)
+        return self._backends[name]
+
+    def _add_requested(self, name: str) -> None:
+        if name not in _BUILDERS:
+            known = ", ".join(dict.fromkeys((*self._order, *_BUILDERS)))
+            raise InvalidRequestError(
+                f"backend must be one of {known}, not {name!r}", field="backend"
+            )
+        self._add(name)
+
+    @property
+    def configured(self) -> tuple[GuardedBackend, ...]:
+        """The backends in order of preference."""
+        return tuple(self._backends[name] for name in self._order)
+
+    def prices(self) -> dict[str, float]:
+        """What each backend charges, in USD per million UTF-8 bytes."""
+        return {
+            name: backend.capabilities.price_usd_per_million_bytes
+            for name, backend in self._backends.items()
+        }
+
+    async def warmup(self) -> None:
+        """Warm the preferred backends up."""
+        await self.backend(None).warmup()
+
+    async def aclose(self) -> None:
+        """Close every backend, even if closing one fails."""
+        async with AsyncExitStack() as stack:
+            while self._backends:
+                stack.push_async_callback(self._backends.popitem()[1].aclose)

@@ -1,0 +1,203 @@
+"""The text of one utterance on its way to a backend, as segments, while it is being written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from inspect import GEN_SUSPENDED, getgeneratorstate, isgenerator
+from typing import TypeAlias
+
+from anyio import CancelScope, move_on_after, to_thread
+
+from junetts._errors import InvalidRequestError
+from junetts._journal import Journal
+from junetts._segmentation import Segmenter, is_speakable
+from junetts._utterance import Segment
+
+Text: TypeAlias = str | Iterable[str] | AsyncIterable[str]
+
+CLOSE_TIMEOUT_S = 1.0
+_END = object()
+
+
+def check_text(text: object) -> None:
+    """Refuse what cannot be spoken before anything is sent.
+
+    Raises:
+        InvalidRequestError: if it is not text, or not an iterable that may yield text.
+    """
+    if isinstance(text, (str, list, tuple)):
+        for piece in [text] if isinstance(text, str) else text:
+            _check_piece(piece)
+    elif isinstance(text, (bytes, bytearray)) or not isinstance(text, (Iterable, AsyncIterable)):
+        raise InvalidRequestError(
+            f"text must be a str, or an iterable or async iterable of str, not {_type(text)}",
+            field="text",
+        )
+
+
+def _check_piece(piece: object) -> str:
+    if not isinstance(piece, str):
+        raise InvalidRequestError(
+            f"text must consist of str, but the source gave {_type(piece)}", field="text"
+        )
+    try:
+        piece.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError(
+            f"text must be valid Unicode, but character {error.start} is an unpaired surrogate",
+            field="text",
+        ) from None
+    return piece
+
+
+def _type(value: object) -> str:
+    return type(value).__name__
+
+
+class TextFeed:
+    """Cuts text into segments as a backend asks for them, and enters them in the journal.
+
+    Guarantees: the source is read in a task of its own (`pump`), so that a backend which stops
+    waiting for text does not break it; it is read only as far as text is wanted; if it raises,
+    the text before is spoken and the error is kept in ``error``. Unspeakable segments are
+    entered in the journal but not handed out.
+    """
+
+    def __init__(self, text: Text, journal: Journal, *, language: str | None = None) -> None:
+        self._segmenter = Segmenter(language=language)
+        self._journal = journal
+        self._source = None if isinstance(text, str) else text
+        self._n_flushes = 0
+        self._wanted = asyncio.Event()
+        self._arrived = asyncio.Event()
+        self._ended = False
+        self.error: Exception | None = None
+        self.n_characters = 0
+        self.n_utf8_bytes = 0
+        if isinstance(text, str):
+            self._push(text)
+            self._end()
+
+    @property
+    def remaining(self) -> str:
+        """Text that has arrived but was not asked for."""
+        return self._segmenter.remaining
+
+    def flush(self) -> None:
+        """End a segment here, sentence end or not."""
+        self._segmenter.flush()
+        self._arrived.set()
+
+    def __aiter__(self) -> TextFeed:
+        return self
+
+    async def __anext__(self) -> Segment:
+        while True:
+            while (segment := self._segmenter.take()) is not None:
+                speakable = is_speakable(segment.text)
+                self._journal.add(segment, speakable=speakable)
+                if speakable:
+                    return segment
+            if self._ended:
+                raise StopAsyncIteration
+            self._arrived.clear()
+            self._wanted.set()
+            await self._arrived.wait()
+
+    async def pump(self) -> None:
+        """Read the source until it ends; for text given whole there is nothing to do."""
+        if self._source is None:
+            return
+        source = _pieces(self._source)
+        try:
+            try:
+                await self._pump(source)
+            finally:
+                self._end()
+                await _close(source)
+        except Exception as error:  # noqa: BLE001  (noqa: reviewed) the caller's own, raised to them
+            self.error = error
+
+    async def _pump(self, source: AsyncIterator[str]) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                self._push(_check_piece(await anext(source)))
+            except StopAsyncIteration:
+                return
+
+    def _push(self, text: str) -> None:
+        self.n_characters += len(text)
+        self.n_utf8_bytes += len(text.encode())
+        self._segmenter.push(text)
+        self._arrived.set()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._segmenter.flush()
+        self._arrived.set()
+
+
+def _pieces(source: Iterable[str] | AsyncIterable[str]) -> AsyncIterator[str]:
+    if isinstance(source, AsyncIterable):
+        return aiter(source)
+    return _Threaded(iter(source)) if not isinstance(source, (list, tuple)) else _Inline(source)
+
+
+class _Inline:
+    """A list of pieces, which takes no time to read."""
+
+    def __init__(self, pieces: Iterable[str]) -> None:
+        self._pieces = iter(pieces)
+
+    def __aiter__(self) -> _Inline:
+        return self
+
+    async def __anext__(self) -> str:
+        for piece in self._pieces:
+            return piece
+        raise StopAsyncIteration
+
+
+class _Threaded:
+    """A blocking iterator, read in a worker thread so that it does not hold up the event loop."""
+
+    def __init__(self, pieces: Iterator[str]) -> None:
+        self._pieces = pieces
+        self._is_abandoned = False
+
+    def __aiter__(self) -> _Threaded:
+        return self
+
+    async def __anext__(self) -> str:
+        piece = await to_thread.run_sync(self._next, abandon_on_cancel=True)
+        if piece is _END:
+            raise StopAsyncIteration
+        return piece  # type: ignore[return-value]  # checked by the feed
+
+    def _next(self) -> object:
+        piece: object = next(self._pieces, _END)
+        if self._is_abandoned:
+            self._close()
+        return piece
+
+    async def aclose(self) -> None:
+        """Close a generator; one that runs is closed by its thread, when it yields again."""
+        self._is_abandoned = True
+        if isgenerator(self._pieces) and getgeneratorstate(self._pieces) == GEN_SUSPENDED:
+            await to_thread.run_sync(self._close, abandon_on_cancel=True)
+
+    def _close(self) -> None:
+        if isgenerator(self._pieces):
+            self._pieces.close()
+
+
+async def _close(source: AsyncIterator[str]) -> None:
+    """Let a generator clean up behind itself, within reason."""
+    aclose = getattr(source, "aclose", None)
+    if aclose is None:
+        return
+    with CancelScope(shield=True), move_on_after(CLOSE_TIMEOUT_S):
+        await aclose()

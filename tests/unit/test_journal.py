@@ -1,0 +1,107 @@
+"""What the journal counts as spoken."""
+
+from __future__ import annotations
+
+import pytest
+
+from junetts._journal import Journal
+from junetts._report import WordTime
+from junetts._utterance import Segment
+
+
+def journal_of(*texts: str) -> Journal:
+    """A journal with segments; those without a letter are not speakable."""
+    journal = Journal(1000)
+    for index, text in enumerate(texts):
+        journal.add(Segment(index=index, text=text), speakable=text.strip().isalpha())
+    return journal
+
+
+def states(journal: Journal) -> list[str]:
+    """Each segment's state."""
+    return [segment.state for segment in journal.segments()]
+
+
+def test_a_segment_is_spoken_when_its_audio_has_ended() -> None:
+    """Audio alone does not make a segment spoken; its end does."""
+    journal = journal_of("one ", "two")
+    assert journal.heard(0, 100, backend="a") == 0
+    assert (journal.spoken_text, journal.unspoken_text) == ("", "one two")
+    assert states(journal) == ["speaking", "unspoken"]
+    journal.ended(0, backend="a")
+    assert (journal.spoken_text, journal.unspoken_text) == ("one ", "two")
+    assert journal.heard(1, 50, backend="b") == pytest.approx(0.1)
+    journal.ended(1, backend="b")
+    first, second = journal.segments()
+    assert (first.start_s, first.duration_s, first.backend) == (0, 0.1, "a")
+    assert (second.start_s, second.duration_s, second.backend) == (0.1, 0.05, "b")
+    assert journal.n_samples == 150
+    assert journal.bytes_begun() == {"a": 4, "b": 3}
+
+
+def test_unspeakable_text_needs_no_audio() -> None:
+    """Punctuation counts as spoken once the text before it is."""
+    journal = journal_of("... ", "one", " !!!", "two")
+    assert journal.spoken_text == "... "
+    journal.ended(1, backend="a")
+    assert journal.spoken_text == "... one !!!"
+    assert states(journal) == ["spoken", "spoken", "spoken", "unspoken"]
+    assert journal.bytes_begun() == {"a": 3}
+
+
+def test_a_segment_may_end_without_audio() -> None:
+    """A tag may be spoken in silence."""
+    journal = journal_of("one")
+    journal.ended(0, backend="a")
+    assert states(journal) == ["spoken"]
+    assert journal.segments()[0].backend == "a"
+
+
+def test_what_broke_off_is_abandoned() -> None:
+    """Closing leaves a segment in the middle abandoned, and others as they are."""
+    journal = journal_of("one", "two", "three")
+    journal.ended(0, backend="a")
+    journal.heard(1, 10, backend="a")
+    journal.close()
+    assert states(journal) == ["spoken", "abandoned", "unspoken"]
+    assert (journal.spoken_text, journal.unspoken_text) == ("one", "twothree")
+
+
+@pytest.mark.parametrize("close", [True, False])
+def test_nothing_follows_the_end_of_a_segment(close: bool) -> None:
+    """Audio of a segment that is over is a bug, and told as one."""
+    journal = journal_of("one")
+    journal.heard(0, 10, backend="a")
+    if close:
+        journal.close()
+    else:
+        journal.ended(0, backend="a")
+    with pytest.raises(ValueError, match="segment 0 is already"):
+        journal.heard(0, 10, backend="a")
+    assert journal.n_samples == 10
+
+
+def test_segments_are_added_in_order() -> None:
+    """A segment out of turn is a bug, and told as one."""
+    journal = journal_of("one")
+    with pytest.raises(ValueError, match="segment 2 added as number 1"):
+        journal.add(Segment(index=2, text="two"), speakable=True)
+
+
+def test_truncation_is_remembered() -> None:
+    """One truncated segment makes a truncated utterance."""
+    journal = journal_of("one", "two")
+    journal.ended(0, backend="a", truncated=True)
+    assert journal.is_truncated
+    journal.ended(1, backend="a")
+    assert journal.is_truncated
+    assert not journal_of("one").is_truncated
+
+
+def test_word_times_replace_earlier_ones() -> None:
+    """The last word times of a segment hold."""
+    journal = journal_of("one")
+    word = WordTime(text="one", start_s=0, end_s=0.5, provenance="native")
+    journal.words(0, (word, word))
+    journal.words(0, (word,))
+    assert journal.segments()[0].words == (word,)
