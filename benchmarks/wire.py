@@ -58,9 +58,10 @@ def junetts_config(port: int) -> dict[str, object]:
 
 def bare_socket(port: int) -> int:
     """What the WebSocket library alone costs: frames are received and dropped."""
+    from websockets.asyncio.client import connect
+
     from junetts._fishwire.codec import encode
     from junetts._fishwire.events import Start, Stop
-    from websockets.asyncio.client import connect
 
     async def main() -> int:
         n_bytes = 0

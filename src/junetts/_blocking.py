@@ -47,6 +47,8 @@ def stream(
     check_text(text)
     check_timeout(timeout_s)
     tts = TTS(config)
+    if backend is not None and not tts.config.backends:
+        tts = TTS(config, backends=[backend])  # named: nothing needs to be found out
 
     def start() -> Speaking:
         return tts.begin(
@@ -171,10 +173,8 @@ class ThreadSource:
     def _taken(self) -> list[BackendAudio]:
         """What is ready to cross over; nothing at the end, or once another thread closed."""
         try:
-            if self._closed.is_set():
-                return []
             speaking = self._started()
-            return self._running.call(speaking.take_all)
+            return [] if speaking is None else self._running.call(speaking.take_all)
         except RuntimeError:
             if self._closed.is_set():
                 return []
@@ -202,10 +202,8 @@ class ThreadSource:
 
     async def _fill(self) -> bool:
         """Bring over what is ready; being cancelled here loses nothing."""
-        if self._closed.is_set():
-            return False
         speaking = await to_thread.run_sync(self._started)
-        if self._closed.is_set():
+        if speaking is None or self._closed.is_set():
             return False
         if self._pending is None:
             taking = self._running.start_task_soon(speaking.take_all)
@@ -217,16 +215,18 @@ class ThreadSource:
             self._items.extend(pending.result())
         return bool(pending.result())
 
-    def _started(self) -> Speaking:
+    def _started(self) -> Speaking | None:
+        """The work, begun if it was not; None once it is closed."""
         with self._lock:
             if self._closed.is_set():
-                raise UsageError("this stream was closed while it began")
+                return None
             if self._speaking is None:
                 self._portal = self._stack.enter_context(start_blocking_portal("asyncio"))
                 try:
                     self._stack.enter_context(self._portal.wrap_async_context_manager(self._tts))
                     self._speaking = self._portal.call(self._start)
                 except BaseException:
+                    self._unstarted = replace(self._unstarted, outcome="failed")
                     self._stack.close()
                     raise
             return self._speaking
@@ -270,7 +270,8 @@ class ThreadSource:
                 return
             self._closed.set()
             if self._speaking is None:
-                self._unstarted = replace(self._unstarted, outcome="cancelled")
+                if self._unstarted.outcome == "speaking":
+                    self._unstarted = replace(self._unstarted, outcome="cancelled")
                 return
             self._running.call(self._speaking.cancel if self._items else self._speaking.leave)
             self._stack.close()

@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 from junetts._assembly import Wiring
 from junetts._backend import Health, TtsBackend
 from junetts._config import Config, resolve
-from junetts._errors import InvalidRequestError, UsageError
+from junetts._errors import InvalidRequestError, JuneTtsError, UsageError
 from junetts._feed import Text, check_text
 from junetts._speaking import Speaking, running_loop
 from junetts._stream import LoopSource, SpeechStream
@@ -220,7 +220,12 @@ class TTS:
         found: dict[str, Health] = {}
 
         async def look(backend: TtsBackend) -> None:
-            found[backend.name] = await backend.probe()
+            try:
+                found[backend.name] = await backend.probe()
+            except JuneTtsError as error:
+                found[backend.name] = Health(
+                    status="unavailable", detail=error.message, hint=error.hint
+                )
 
         async with create_task_group() as group:
             for backend in self._wiring.configured:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from anyio import create_task_group
 
 from junetts._backend import BackendAudio, Capabilities, Health, TtsBackend
-from junetts._errors import JuneTtsError, NoBackendAvailableError
+from junetts._errors import InvalidRequestError, JuneTtsError, NoBackendAvailableError
 from junetts._report import Attempt
 from junetts._utterance import Segment, Utterance
 
@@ -83,6 +83,7 @@ class FailoverBackend:
 
         Raises:
             NoBackendAvailableError: if none does.
+            InvalidRequestError: if what is asked for is beyond every one of them.
         """
         replay = _Replay(segments)
         async with AsyncExitStack() as stack:
@@ -102,7 +103,7 @@ class FailoverBackend:
                 reasons.append((backend.name, error))
                 if utterance.observe is not None:
                     utterance.observe(Attempt(backend=backend.name, reason=error.message))
-        raise NoBackendAvailableError(reasons) from reasons[-1][1]
+        raise _verdict(reasons)
 
     def _in_a_hurry(self, utterance: Utterance) -> Utterance:
         return replace(
@@ -110,6 +111,16 @@ class FailoverBackend:
             first_audio_timeout_s=self._first_audio_timeout_s,
             stall_timeout_s=self._stall_timeout_s,
         )
+
+
+def _verdict(reasons: list[tuple[str, JuneTtsError]]) -> JuneTtsError:
+    """What the caller is told; a request that no backend can honour is the caller's to mend."""
+    errors = [error for _, error in reasons]
+    if all(type(error) is InvalidRequestError for error in errors):
+        return errors[0]
+    verdict = NoBackendAvailableError(reasons)
+    verdict.__cause__ = errors[-1]
+    return verdict
 
 
 class _Replay:

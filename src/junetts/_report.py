@@ -78,7 +78,7 @@ class SpeechReport:
         audio_s: seconds of audio handed out.
         characters: length of the text.
         utf8_bytes: length of the text in UTF-8, the unit of the cloud's prices.
-        cost_usd: price of the text that was sent to a backend that charges for it.
+        cost_usd: list price of the segments that began to be heard.
     """
 
     outcome: Outcome

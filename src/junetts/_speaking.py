@@ -100,7 +100,9 @@ class Speaking:
         except TimeoutError as error:
             if not deadline.expired():
                 raise
-            raise BackendTimeoutError(f"not finished within {self._timeout_s:g} s") from error
+            raise BackendTimeoutError(
+                f"not finished within {self._timeout_s:g} s", backend=self._backend
+            ) from error
 
     async def _relay(self, backend: TtsBackend) -> None:
         async with backend.speak(self._utterance, self._feed) as audio:

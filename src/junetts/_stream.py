@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
 from types import TracebackType
 from typing import Protocol
 
 from junetts._audio import AudioChunk
 from junetts._errors import SynthesisInterruptedError, UsageError
 from junetts._report import SpeechReport
-from junetts._speaking import Speaking
+from junetts._speaking import Speaking, running_loop
 from junetts._speech import Speech
 
 
@@ -127,29 +127,46 @@ class SpeechStream:
             raise UsageError("a stream is spoken once; call stream() again to hear it again")
         self._is_iterated = True
 
-    async def collect(self) -> Speech:
-        """All of the speech.
+    def collect(self) -> Coroutine[object, object, Speech]:
+        """All of the speech, to be awaited.
 
         Raises:
             SynthesisInterruptedError: if it is not complete; carries what there is.
+            UsageError: if no event loop runs, in which it could be awaited.
         """
+        if running_loop() is None:
+            raise UsageError("no event loop runs here: write `collect_blocking()`")
+        return self._collect()
+
+    async def _collect(self) -> Speech:
         pcm = bytearray()
-        async for chunk in self:
-            pcm += chunk.pcm
-        return finished_speech(bytes(pcm), self._source)
+        try:
+            async for chunk in self:
+                pcm += chunk.pcm
+        except SynthesisInterruptedError as error:
+            error.speech = self._speech(pcm)
+            raise
+        return _finished(self._speech(pcm))
 
     def collect_blocking(self) -> Speech:
-        """`collect`, for the blocking API."""
+        """All of the speech, for the blocking API; raises as `collect` does."""
         pcm = bytearray()
-        for chunk in self:
-            pcm += chunk.pcm
-        return finished_speech(bytes(pcm), self._source)
+        try:
+            for chunk in self:
+                pcm += chunk.pcm
+        except SynthesisInterruptedError as error:
+            error.speech = self._speech(pcm)
+            raise
+        return _finished(self._speech(pcm))
+
+    def _speech(self, pcm: bytearray) -> Speech:
+        report = self.report
+        return Speech(pcm=bytes(pcm), sample_rate=report.sample_rate, report=report)
 
 
-def finished_speech(pcm: bytes, source: ChunkSource) -> Speech:
-    """The audio as `Speech` if all was said; what is cut short is never returned as success."""
-    report = source.report
-    speech = Speech(pcm=pcm, sample_rate=report.sample_rate, report=report)
+def _finished(speech: Speech) -> Speech:
+    """The speech, if all was said; what is cut short is never returned as success."""
+    report = speech.report
     if report.outcome == "complete":
         return speech
     why = {

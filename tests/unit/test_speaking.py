@@ -112,14 +112,19 @@ async def test_a_snapshot_says_speaking() -> None:
 
 @pytest.mark.anyio
 async def test_an_error_carries_no_more_than_two_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a long utterance the error has the report but not the audio, which was handed out."""
+    """Of a long stream the error has the report but no audio; who collects it loses nothing."""
     monkeypatch.setattr(_speaking, "KEPT_S", 0.25)
     for after, has_speech in ((2, True), (3, False)):
         backend = FakeBackend(breaks(BackendUnavailableError("gone"), after=after))
         async with client(backend) as tts:
             with pytest.raises(SynthesisInterruptedError) as raised:
+                async for _ in tts.stream(TEXT):
+                    pass
+            with pytest.raises(SynthesisInterruptedError) as collected:
                 await tts.synthesize(TEXT)
         assert (raised.value.speech is not None) == has_speech
+        assert collected.value.speech is not None
+        assert collected.value.speech.duration_s == pytest.approx(0.1 * after)
         assert raised.value.report is not None
         assert raised.value.report.audio_s == pytest.approx(0.1 * after)
 

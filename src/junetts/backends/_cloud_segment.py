@@ -134,7 +134,7 @@ class SpokenSegment:
             segment=self._segment.index,
             format=self._opening.format,
             data=event.audio,
-            words=self._words.update(event),
+            words=None if event.alignment is None else self._words.update(event),
             backend=self._backend,
         )
 
