@@ -14,6 +14,7 @@ import h11
 from anyio.from_thread import start_blocking_portal
 
 from junetts.testing._cloud_rest import RestExchange, RestRequest
+from junetts.testing._listener import Listener
 from junetts.testing._web_socket import PeerLeftError, WebSocket
 from junetts.testing.cloud_session import (
     AudioScript,
@@ -26,7 +27,6 @@ from junetts.testing.cloud_session import (
 LIVE_PATH = "/v1/tts/live"
 TTS_PATH = "/v1/tts"
 CREDIT_PATH = "/wallet/self/api-credit"
-MAX_HEAD_BYTES = 65_536
 
 Script = Callable[[CloudSession], Awaitable[None]]
 
@@ -98,18 +98,11 @@ class CloudServer:
         self._script: Script = CloudSession.answer if script is None else script
         self._doorman = doorman
         self._credit = credit
-        self._tls = tls
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener = Listener(self._serve, tls=tls)
         self._sockets: set[WebSocket] = set()
-        self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        if self._server is not None:
-            raise RuntimeError("the server is running already; make another one")
-        self._server = await asyncio.start_server(
-            self._connected, "127.0.0.1", 0, limit=MAX_HEAD_BYTES, ssl=self._tls
-        )
+        await self._listener.start()
         return self
 
     async def __aexit__(
@@ -122,16 +115,7 @@ class CloudServer:
 
     async def aclose(self) -> None:
         """Reset all connections and stop listening."""
-        if self._server is None:
-            return
-        self._server.close()
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        await self._server.wait_closed()
-        self._server = None
+        await self._listener.aclose()
 
     @contextmanager
     def in_thread(self) -> Iterator[Self]:
@@ -145,19 +129,17 @@ class CloudServer:
     @property
     def port(self) -> int:
         """The port that it listens on."""
-        if self._server is None:
-            raise RuntimeError("the server is not running; use it in an `async with`")
-        return int(self._server.sockets[0].getsockname()[1])
+        return self._listener.port
 
     @property
     def url(self) -> str:
         """The socket's URL, without word times."""
-        return f"{'ws' if self._tls is None else 'wss'}://127.0.0.1:{self.port}{LIVE_PATH}"
+        return self._listener.url("ws", LIVE_PATH)
 
     @property
     def http_url(self) -> str:
         """The origin of REST calls."""
-        return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self.port}"
+        return self._listener.url("http")
 
     @property
     def n_pings(self) -> int:
@@ -166,17 +148,7 @@ class CloudServer:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something that clients do makes a condition true."""
-        while not condition():
-            self._changed.clear()
-            await self._changed.wait()
-
-    def _notify(self) -> None:
-        self._changed.set()
-
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        await self._listener.until(condition)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -204,18 +176,18 @@ class CloudServer:
         await socket.accept(head, headers={"x-fish-trace-id": session.trace_id})
         self._sockets.add(socket)
         self.n_open += 1
-        self._notify()
+        self._listener.notify()
         try:
             await self._script(session)
             await socket.close()
         finally:
             self._sockets.discard(socket)
             self.n_open -= 1
-            self._notify()
+            self._listener.notify()
 
     def _session(self, socket: WebSocket, knock: Knock) -> CloudSession:
         self.n_connections += 1
-        socket.on_ping = self._notify
+        socket.on_ping = self._listener.notify
         return CloudSession(
             socket,
             index=self.n_connections - 1,
@@ -223,7 +195,7 @@ class CloudServer:
             headers=knock.headers,
             script=self._audio,
             record=self.requests.append,
-            changed=self._notify,
+            changed=self._listener.notify,
         )
 
     async def _refusal(self, knock: Knock) -> Refusal | None:
@@ -263,7 +235,7 @@ class CloudServer:
             is_stopped=True,
         )
         self.requests.append(received)
-        self._notify()
+        self._listener.notify()
         frames = self._audio.frames(self._audio.audio(text, fields))
         await exchange.answer(200, {"Content-Type": "application/octet-stream"}, frames)
 

@@ -13,6 +13,7 @@ import h11
 from anyio.from_thread import start_blocking_portal
 
 from junetts._utterance import ReferenceClip
+from junetts.testing._listener import Listener
 from junetts.testing._server_routes import Arrival, Audio, FishRoutes, References
 from junetts.testing.server_call import HttpConnection, ServerAnswer, ServerCall
 
@@ -62,17 +63,12 @@ class FishServer:
             api_key=api_key, audio=audio, chunk_bytes=chunk_bytes, references=self.references
         )
         self._script: Script = ServerCall.answer if script is None else script
-        self._tls = tls
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._changed = asyncio.Event()
+        self._listener = Listener(self._serve, tls=tls)
         self._one_at_a_time = asyncio.Lock()
         self._n_under_way = 0
 
     async def __aenter__(self) -> Self:
-        if self._server is not None:
-            raise RuntimeError("the server is running already; make another one")
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self._tls)
+        await self._listener.start()
         return self
 
     async def __aexit__(
@@ -85,16 +81,7 @@ class FishServer:
 
     async def aclose(self) -> None:
         """Drop all connections and stop listening."""
-        if self._server is None:
-            return
-        self._server.close()
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        await self._server.wait_closed()
-        self._server = None
+        await self._listener.aclose()
 
     @contextmanager
     def in_thread(self) -> Iterator[Self]:
@@ -108,14 +95,12 @@ class FishServer:
     @property
     def port(self) -> int:
         """The port that it listens on."""
-        if self._server is None:
-            raise RuntimeError("the server is not running; use it in an `async with`")
-        return int(self._server.sockets[0].getsockname()[1])
+        return self._listener.port
 
     @property
     def url(self) -> str:
         """What to write as ``server.url``."""
-        return f"{'http' if self._tls is None else 'https'}://127.0.0.1:{self.port}"
+        return self._listener.url("http")
 
     @property
     def texts(self) -> list[str]:
@@ -124,16 +109,10 @@ class FishServer:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait until something that clients do makes a condition true."""
-        while not condition():
-            self._changed.clear()
-            await self._changed.wait()
+        await self._listener.until(condition)
 
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(HttpConnection(reader, writer)))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, connection: HttpConnection) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = HttpConnection(reader, writer)
         self.n_open += 1
         try:
             while (received := await connection.receive()) is not None:
@@ -144,20 +123,20 @@ class FishServer:
         finally:
             connection.abort()
             self.n_open -= 1
-            self._changed.set()
+            self._listener.notify()
 
     async def _handle(self, connection: HttpConnection, head: h11.Request, body: bytes) -> None:
         call = ServerCall(connection, head, body, respond=self._respond)
         self.calls.append(call)
         self._n_under_way += 1
         self.most_at_once = max(self.most_at_once, self._n_under_way)
-        self._changed.set()
+        self._listener.notify()
         try:
             async with self._one_at_a_time:
                 await self._script(call)
         finally:
             self._n_under_way -= 1
-            self._changed.set()
+            self._listener.notify()
 
     def _respond(self, call: ServerCall) -> ServerAnswer:
         arrival = Arrival(method=call.method, path=call.path, headers=call.headers, body=call.body)
