@@ -30,7 +30,7 @@ def install_wheel(session: nox.Session, extras: str) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Formatting and lint."""
-    session.install("ruff>=0.14")
+    session.install("ruff", "--constraint", CONSTRAINTS)
     session.run("ruff", "format", "--check", ".")
     session.run("ruff", "check", ".")
 
@@ -39,7 +39,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """`mypy --strict` over the package, the tests' tools, and a user's file."""
     install_wheel(session, "demo,play,test")
-    session.install("mypy>=1.14", "nox")
+    session.install("nox")
     session.run("mypy", "--strict", "src", "noxfile.py")
     session.run("mypy", "--strict", "tests/typing")
 

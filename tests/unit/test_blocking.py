@@ -489,3 +489,39 @@ async def test_a_cancelled_task_over_a_thread() -> None:
     assert stream.report.outcome == "cancelled"
     await stream.aclose()
     assert released(backend)
+
+
+def test_a_named_backend_needs_no_search(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With nothing configured, asking for the demo voice neither looks for others nor complains."""
+    monkeypatch.delenv("FISH_API_KEY", raising=False)
+    speech = junetts.synthesize("Hello.", backend="demo")
+    assert speech.report.backend == "demo"
+    assert capsys.readouterr().err == ""
+
+
+def test_what_was_collected_comes_with_the_error() -> None:
+    """All that was heard, however long, is in the error's speech."""
+    backend = FakeBackend(breaks(BackendUnavailableError("gone"), segment=1))
+    with pytest.raises(SynthesisInterruptedError) as raised:
+        junetts.synthesize(TEXT, config=config(backend))
+    assert raised.value.speech is not None
+    assert raised.value.report is not None
+    assert raised.value.speech.duration_s == pytest.approx(raised.value.report.audio_s)
+
+
+def test_collect_without_a_loop_says_what_to_write() -> None:
+    """A coroutine that nobody awaits would be a puzzle."""
+    stream = junetts.stream(TEXT, config=config(FakeBackend()))
+    with pytest.raises(UsageError, match="collect_blocking"):
+        stream.collect()
+    assert stream.collect_blocking().report.outcome == "complete"
+
+
+def test_a_start_that_fails_is_a_failure() -> None:
+    """Its report says so, and not that somebody cancelled it."""
+    stream = junetts.stream(TEXT, config=config(FakeBackend()), backend="nowhere")
+    with pytest.raises(InvalidRequestError, match="nowhere"):
+        next(iter(stream))
+    assert stream.report.outcome == "failed"

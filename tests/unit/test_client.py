@@ -424,3 +424,17 @@ async def test_dropping_everything_leaves_no_task() -> None:
             await anext(stream)
         del stream
         gc.collect()
+
+
+@pytest.mark.anyio
+async def test_health_of_a_backend_whose_probe_fails() -> None:
+    """A probe that raises is a backend that is unavailable, beside the health of the others."""
+
+    class Broken(FakeBackend):
+        async def probe(self) -> Health:
+            raise BackendUnavailableError("no answer", hint="plug it in")
+
+    async with client(Broken(name="broken"), FakeBackend(name="sound")) as tts:
+        found = await tts.health()
+    assert found["broken"] == Health(status="unavailable", detail="no answer", hint="plug it in")
+    assert found["sound"].status == "ok"

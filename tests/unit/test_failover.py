@@ -101,7 +101,7 @@ async def test_silence_is_a_failure_before_sound() -> None:
 async def test_what_a_backend_cannot_do_another_may() -> None:
     """A pace that the first one cannot change is left to the next, or refused by all."""
     async with client(FakeBackend(name="first"), FakeBackend(name="second")) as tts:
-        with pytest.raises(InvalidRequestError, match="first: .*pace"):
+        with pytest.raises(InvalidRequestError, match=r"first: .*pace"):
             await tts.synthesize(TEXT, prosody=Prosody(speed=1.5))
 
 
