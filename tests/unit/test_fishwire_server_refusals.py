@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import SecretStr
 
 from junetts._errors import (
     BackendUnavailableError,
@@ -10,7 +11,7 @@ from junetts._errors import (
     RateLimitedError,
     RequestRejectedError,
 )
-from junetts._fishwire.refusals import refusal, server_words
+from junetts._fishwire.refusals import cause_to_show, refusal, server_words, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -57,3 +58,40 @@ def test_the_server_may_say_how_long_to_wait(text: str, delay_s: float | None) -
     error = refusal(429, b"", {"retry-after": text}, backend="server")
     assert isinstance(error, RateLimitedError)
     assert error.retry_after_s == delay_s
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets", "shown"),
+    [
+        ("Invalid Token: Bearer sk-canary-1", ["sk-canary-1"], "Invalid Token: Bearer ***"),
+        ("a%20sk-canary-1b", ["sk-canary-1"], "a%20***b"),
+        ("audio/SK-CANARY-1", ["sk-canary-1"], "audio/***"),
+        ("sk-canary-12 sk-canary-1", ["sk-canary-1", "sk-canary-12"], "*** ***"),
+        ("token k is not ok", ["k"], "token *** is not ok"),
+        ("a.c+ abc", ["a.c+"], "*** abc"),
+        ("as it was", ["", "sk-canary-1"], "as it was"),
+    ],
+)
+def test_secrets_are_left_out(text: str, secrets: list[str], shown: str) -> None:
+    """Wherever they stand, but a short one not within other words."""
+    assert without_secrets(text, map(SecretStr, secrets)) == shown
+
+
+def test_a_refusal_quotes_no_secret() -> None:
+    """Neither from the body, where it may straddle the cut, nor from the trace id."""
+    secrets = [SecretStr("sk-canary-1")]
+    body = b"x" * 494 + b" sk-canary-1"
+    error = refusal(
+        401, body, {"x-fish-trace-id": "t-sk-canary-1"}, backend="server", secrets=iter(secrets)
+    )
+    assert "sk-c" not in str(error)
+    assert error.trace_id == "t-***"
+
+
+def test_a_cause_that_quotes_a_secret_is_not_shown() -> None:
+    """However deep it stands; another cause is."""
+    secrets = [SecretStr("sk-canary-1")]
+    error = ValueError("bad")
+    assert cause_to_show(error, secrets) is error
+    error.__cause__ = OSError("not sk-canary-1")
+    assert cause_to_show(error, iter(secrets)) is None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal, InvalidOperation
 from urllib.parse import urlsplit
 
+import anyio
 import httpx
 from pydantic import SecretStr
 
@@ -14,15 +18,25 @@ from junetts._config import CloudSection
 from junetts._errors import (
     AuthenticationError,
     BackendBusyError,
-    BackendUnavailableError,
+    JuneTtsError,
     QuotaError,
     RateLimitedError,
+    RemoteProtocolError,
 )
 from junetts._fishwire.cloud_request import USD_PER_MILLION_BYTES
-from junetts._fishwire.refusals import refusal
-from junetts.backends._cloud_dial import KEY_HINT, USER_AGENT, connect_error, is_loopback
+from junetts._fishwire.refusals import cause_to_show, refusal
+from junetts.backends._cloud_dial import (
+    KEY_HINT,
+    USER_AGENT,
+    connect_error,
+    is_loopback,
+    proxy_error,
+    socks_error,
+)
 
 CREDIT_PATH = "/wallet/self/api-credit"
+MAX_CREDIT_USD = 10**12  # what is beyond is no amount of money
+MAX_ANSWER_BYTES = 2**16  # real ones hold half a KiB
 _SCHEMES = {"ws": "http", "wss": "https"}
 
 
@@ -40,29 +54,69 @@ async def fetch_credit(
     Raises:
         BackendUnavailableError: of the kind that fits; its ``status`` is 404 if the server has
             no such route.
+        ConfigError: if the environment's proxy settings are unusable.
     """
-    origin = rest_origin(section.url)
-    timeout_s = section.connect_timeout_s
-    headers = {"Authorization": f"Bearer {key.get_secret_value()}", "User-Agent": USER_AGENT}
+    with _translated(section, backend=backend), anyio.fail_after(section.connect_timeout_s):
+        status, body, headers = await _ask(rest_origin(section.url), key, tls=tls)
+    if status != httpx.codes.OK:
+        raise refusal(status, body, headers, backend=backend, secrets=section.api_keys)
+    return _credit(body)
+
+
+async def _ask(
+    origin: str, key: SecretStr, *, tls: ssl.SSLContext
+) -> tuple[int, bytes, httpx.Headers]:
+    """The answer's status, body and headers."""
+    headers = {
+        "Accept-Encoding": "identity",
+        "Authorization": f"Bearer {key.get_secret_value()}",
+        "User-Agent": USER_AGENT,
+    }
+    timeout = httpx.Timeout(None)  # the caller's deadline is for all of it
+    trust_env = not is_loopback(origin)
+    async with (
+        httpx.AsyncClient(verify=tls, timeout=timeout, trust_env=trust_env) as client,
+        client.stream("GET", origin + CREDIT_PATH, headers=headers) as response,
+    ):
+        return response.status_code, await _body(response), response.headers
+
+
+async def _body(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for data in response.aiter_raw():  # not decompressed: that is not bounded
+        body += data
+        if len(body) > MAX_ANSWER_BYTES:
+            raise RemoteProtocolError(f"the server's answer exceeds {MAX_ANSWER_BYTES} bytes")
+    return bytes(body)
+
+
+@contextmanager
+def _translated(section: CloudSection, *, backend: str) -> Iterator[None]:
     try:
-        async with httpx.AsyncClient(
-            verify=tls, timeout=timeout_s, trust_env=not is_loopback(origin)
-        ) as client:
-            response = await client.get(origin + CREDIT_PATH, headers=headers)
-    except httpx.TransportError as error:
-        raise _translated(error, origin, timeout_s=timeout_s, backend=backend) from error
-    if response.status_code != httpx.codes.OK:
-        raise refusal(response.status_code, response.content, response.headers, backend=backend)
-    return _credit(response)
+        yield
+    except RemoteProtocolError as error:
+        error.backend = backend
+        raise
+    except (httpx.RequestError, httpx.InvalidURL, OSError, ValueError, ImportError) as error:
+        shown = cause_to_show(error, section.api_keys)
+        raise _translation(error, section, backend=backend) from shown
 
 
-def _translated(
-    error: httpx.TransportError, origin: str, *, timeout_s: float, backend: str
-) -> Exception:
+def _translation(error: Exception, section: CloudSection, *, backend: str) -> JuneTtsError:
     """As if the socket itself had failed with the system's error below httpx's."""
-    plain = TimeoutError() if isinstance(error, httpx.TimeoutException) else _system_error(error)
-    host = urlsplit(origin).netloc
-    return connect_error(plain, host=host, timeout_s=timeout_s, backend=backend)
+    host = urlsplit(section.url).netloc
+    if isinstance(error, ImportError):
+        return socks_error("socksio", backend=backend)
+    if isinstance(error, (httpx.ProxyError, httpx.InvalidURL, ValueError)):
+        is_usable = isinstance(error, httpx.ProxyError)
+        return proxy_error(host, is_usable=is_usable, backend=backend)
+    return connect_error(
+        error if isinstance(error, TimeoutError) else _system_error(error),
+        host=host,
+        timeout_s=section.connect_timeout_s,
+        backend=backend,
+        secrets=section.api_keys,
+    )
 
 
 def _system_error(error: BaseException) -> OSError:
@@ -79,12 +133,12 @@ def _system_error(error: BaseException) -> OSError:
     return found
 
 
-def _credit(response: httpx.Response) -> Decimal | None:
+def _credit(body: bytes) -> Decimal | None:
     try:
-        answer = response.json()
-        return Decimal(str(answer["credit"]))
-    except (ValueError, InvalidOperation, KeyError, TypeError):
+        credit = Decimal(str(json.loads(body)["credit"]))
+    except (ValueError, InvalidOperation, KeyError, TypeError, RecursionError):
         return None
+    return credit if credit.is_finite() and abs(credit) < MAX_CREDIT_USD else None
 
 
 def credit_health(credit: Decimal | None, *, model: str) -> Health:
@@ -98,13 +152,13 @@ def credit_health(credit: Decimal | None, *, model: str) -> Health:
     return Health(status="ok", detail=detail)
 
 
-def failure_health(error: BackendUnavailableError) -> Health:
+def failure_health(error: JuneTtsError) -> Health:
     """What a refused or failed question means."""
     busy = isinstance(error, (BackendBusyError, RateLimitedError))
     hint = KEY_HINT if isinstance(error, AuthenticationError) else error.hint
     return Health(status="busy" if busy else "unavailable", detail=error.message, hint=hint)
 
 
-def is_about_key(error: BackendUnavailableError) -> bool:
+def is_about_key(error: JuneTtsError) -> bool:
     """Whether another key could be answered differently."""
     return isinstance(error, (AuthenticationError, QuotaError, RateLimitedError))

@@ -7,12 +7,14 @@ import logging
 import re
 import socket
 import ssl
+from collections.abc import Iterable
 from functools import cache
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
+    InvalidMessage,
     InvalidProxy,
     InvalidStatus,
     ProxyError,
@@ -29,7 +31,7 @@ from junetts._errors import (
     JuneTtsError,
     RemoteProtocolError,
 )
-from junetts._fishwire.refusals import refusal
+from junetts._fishwire.refusals import cause_to_show, refusal, without_secrets
 from junetts.backends._tls import shared_tls
 
 MAX_MESSAGE_BYTES = 32 * 2**20  # six minutes of 44.1 kHz PCM in one event; real ones hold KiB
@@ -42,6 +44,7 @@ WITH_TIMESTAMP = "/with-timestamp"
 USER_AGENT = f"junetts/{__version__}"
 
 _BEARER = re.compile(r"(Bearer) \S+")
+_TRANSIENT_TLS = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 
 class Dialler:
@@ -57,7 +60,8 @@ class Dialler:
         self._section = section
         self._backend = backend
         self._tls = tls
-        self._logger = _redacting_logger()
+        self._secrets = section.api_keys
+        self._logger = _redacting_logger(self._secrets)
         self.url = live_url(section.url, timestamps=section.timestamps)
 
     @property
@@ -77,12 +81,20 @@ class Dialler:
         except InvalidStatus as error:
             response = error.response
             body = bytes(response.body or b"")
-            refused = refusal(response.status_code, body, response.headers, backend=self._backend)
+            refused = refusal(
+                response.status_code,
+                body,
+                response.headers,
+                backend=self._backend,
+                secrets=self._secrets,
+            )
             if isinstance(refused, AuthenticationError):
                 refused.hint = KEY_HINT
+            if response.status_code in (404, 405, 501):
+                refused.hint = "check that cloud.url is the socket's address"
             raise refused from error
         except (OSError, WebSocketException, ImportError) as error:
-            raise self._translated(error) from error
+            raise self._translated(error) from cause_to_show(error, self._secrets)
 
     async def _connect(self, key: SecretStr) -> ClientConnection:
         return await _ConnectHereOnly(
@@ -109,6 +121,7 @@ class Dialler:
             host=urlsplit(self.url).netloc,
             timeout_s=self._section.connect_timeout_s,
             backend=self._backend,
+            secrets=self._secrets,
         )
 
 
@@ -137,7 +150,14 @@ def is_loopback(url: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def connect_error(error: Exception, *, host: str, timeout_s: float, backend: str) -> JuneTtsError:
+def connect_error(
+    error: Exception,
+    *,
+    host: str,
+    timeout_s: float,
+    backend: str,
+    secrets: Iterable[SecretStr] = (),
+) -> JuneTtsError:
     """The typed error for a connection that did not come about."""
     if isinstance(error, TimeoutError):
         return BackendTimeoutError(
@@ -146,25 +166,46 @@ def connect_error(error: Exception, *, host: str, timeout_s: float, backend: str
             hint="check the network, or raise connect_timeout_s under [cloud]",
         )
     if isinstance(error, ImportError):
-        return ConfigError(
-            "the environment asks for a SOCKS proxy, which needs the package python-socks",
-            backend=backend,
-            hint="pip install python-socks, or unset the proxy",
-        )
+        return socks_error("python-socks", backend=backend)
     if isinstance(error, (InvalidProxy, ProxyError)):
-        return BackendUnavailableError(
-            f"the proxy did not connect to {host}",  # its own words may hold a password
-            backend=backend,
-            hint="check HTTPS_PROXY and ALL_PROXY; NO_PROXY lists hosts to reach directly",
-        )
+        is_usable = not isinstance(error, InvalidProxy)
+        return proxy_error(host, is_usable=is_usable, backend=backend)
     if isinstance(error, WebSocketException):
         return RemoteProtocolError(
-            f"{host} did not complete the WebSocket handshake: {error}",
+            f"{host} did not complete the WebSocket handshake: "
+            f"{without_secrets(str(error), secrets)}",
             backend=backend,
+            retryable=_is_hang_up(error),
             hint="check url under [cloud]: is it a Fish Audio endpoint?",
         )
     what, hint = _network_failure(error, host)
-    return BackendUnavailableError(what, backend=backend, hint=hint)
+    what = without_secrets(what, secrets)
+    retryable = isinstance(error, _TRANSIENT_TLS) or not isinstance(error, ssl.SSLError)
+    return BackendUnavailableError(what, backend=backend, retryable=retryable, hint=hint)
+
+
+def socks_error(package: str, *, backend: str) -> ConfigError:
+    """What a SOCKS proxy means where the package that speaks SOCKS is missing."""
+    return ConfigError(
+        f"the environment asks for a SOCKS proxy, which needs the package {package}",
+        backend=backend,
+        hint=f"pip install {package}, or unset the proxy",
+    )
+
+
+def proxy_error(host: str, *, is_usable: bool, backend: str) -> BackendUnavailableError:
+    """A proxy that failed, or whose very address is ``not is_usable``."""
+    return BackendUnavailableError(
+        f"the proxy did not connect to {host}",  # its own words may hold a password
+        backend=backend,
+        retryable=is_usable,
+        hint="check HTTPS_PROXY and ALL_PROXY; NO_PROXY lists hosts to reach directly",
+    )
+
+
+def _is_hang_up(error: WebSocketException) -> bool:
+    """Whether the peer left without an answer, as one that restarts does."""
+    return isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError)
 
 
 def _network_failure(error: Exception, host: str) -> tuple[str, str]:
@@ -191,18 +232,23 @@ def _network_failure(error: Exception, host: str) -> tuple[str, str]:
 class _Redact(logging.Filter):
     """Takes keys out of what the WebSocket library says at DEBUG level."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.secrets: set[SecretStr] = set()  # as many as a process is configured with
+
     def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(map(_without_key, record.args))
+        said = _BEARER.sub(r"\1 ***", record.getMessage())  # frames are no text before this
+        record.msg, record.args = without_secrets(said, self.secrets), None
         return True
 
 
-def _without_key(value: object) -> object:
-    return _BEARER.sub(r"\1 ***", value) if isinstance(value, str) else value
-
-
 @cache
-def _redacting_logger() -> logging.Logger:
-    logger = logging.getLogger("junetts.websocket")
-    logger.addFilter(_Redact())
-    return logger
+def _redaction() -> _Redact:
+    redaction = _Redact()
+    logging.getLogger("junetts.websocket").addFilter(redaction)
+    return redaction
+
+
+def _redacting_logger(secrets: Iterable[SecretStr]) -> logging.Logger:
+    _redaction().secrets.update(secrets)
+    return logging.getLogger("junetts.websocket")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -19,10 +20,13 @@ from junetts._errors import (
 from junetts._fishwire.cloud_request import MEDIA_TYPES, CloudRequest
 from junetts._fishwire.codec import decode, encode
 from junetts._fishwire.events import Audio, Error, Event, Finish, Start, Stop, Text
+from junetts._fishwire.refusals import cause_to_show, without_secrets
 from junetts._fishwire.session import Session, State
 from junetts._fishwire.word_times import WordTimeline
 from junetts._utterance import Segment
 from junetts.backends._cloud_pool import CloudPool, CloudSocket
+
+_ABOUT_THE_REQUEST = re.compile(r"\b(reference|invalid|not found|validation)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +53,9 @@ class SpokenSegment:
     """Sends one segment's text and receives its audio, side by side.
 
     Guarantees: success is ``finish: stop`` and nothing else. A session that fails before any
-    audio is begun anew, once, if its socket had been idle and the server, having given it up,
-    answered nothing at all; or if it was one too many because it began before its turn.
+    audio is begun anew if its socket had been idle and the server, having given it up, answered
+    nothing at all; or if it was one too many: once for each other key, and once more if that
+    was because it began before its turn.
     """
 
     def __init__(
@@ -66,12 +71,12 @@ class SpokenSegment:
         self._opening = opening
         self._pool = pool
         self._backend = backend
-        self._is_early = is_early
         self._messages: tuple[tuple[Event, bytes], ...] = (
             (opening.start, opening.message),
             *((event, encode(event)) for event in (Text(text=segment.text), Stop())),
         )
-        self._is_second_try = False
+        n_other_keys = len(pool.keys.in_order()) - 1
+        self._n_tries_left = n_other_keys + is_early
 
     def begin(self, socket: CloudSocket) -> None:
         """Start sending, in a task of its own: the server may answer before it has read."""
@@ -140,7 +145,7 @@ class SpokenSegment:
 
     def _end(self, finish: Finish) -> BackendAudio:
         if finish.reason != "stop":
-            words = finish.message or f"reason {finish.reason!r}"
+            words = self._quoted(finish.message or f"reason {finish.reason!r}")
             raise self._place(BackendUnavailableError(f"the server broke off: {words}"))
         return BackendAudio(
             segment=self._segment.index, format=self._opening.format, end="complete"
@@ -149,45 +154,56 @@ class SpokenSegment:
     async def _recover(self, closed: ConnectionClosed) -> None:
         is_stale = self.socket.is_reused and not self._is_answered
         if not is_stale:
-            raise self._place(_early_close(closed)) from closed
+            shown = cause_to_show(closed, self._pool.keys.in_order())
+            raise self._place(self._early_close(closed)) from shown
         await self._begin_anew()
 
     async def _fail(self, event: Error) -> None:
-        error = self._place(_in_band_error(event, is_audible=self._is_audible))
-        if isinstance(error, RateLimitedError):
-            self._pool.keys.refuse(self.socket.key)
-            if self._is_early and not self._is_audible and not self._is_second_try:
-                await self._begin_anew()
-                return
-        raise error
+        words = self._quoted(event.error)
+        if event.max_concurrency is None:
+            raise self._place(_in_band_error(words, is_audible=self._is_audible))
+        self._pool.keys.refuse(self.socket.key)
+        if self._is_audible or not self._n_tries_left:
+            raise self._place(_too_many_at_once(words, event.max_concurrency))
+        self._n_tries_left -= 1
+        await self._begin_anew()
 
     async def _begin_anew(self) -> None:
         """Once more, over a socket that nobody can have given up: so this ends."""
-        self._is_second_try = True
         await asyncio.wait([self.abort()])
         self.begin(await self._pool.acquire(fresh=True))
 
+    def _early_close(self, closed: ConnectionClosed) -> RemoteProtocolError:
+        how = "without a close frame"
+        frame = closed.rcvd or closed.sent
+        if frame is not None:
+            by = "" if closed.rcvd is not None else "by us, "
+            reason = f": {self._quoted(frame.reason)}" if frame.reason else ""
+            how = f"{by}code {frame.code}{reason}"
+        return RemoteProtocolError(f"the socket closed before the speech was finished ({how})")
+
+    def _quoted(self, words: str) -> str:
+        return without_secrets(words, self._pool.keys.in_order())
+
     def _place(self, error: BackendUnavailableError) -> BackendUnavailableError:
         error.backend = self._backend
-        error.trace_id = self.socket.trace_id
+        error.trace_id = self._trace_id()
         return error
 
-
-def _in_band_error(event: Error, *, is_audible: bool) -> BackendUnavailableError:
-    """What an ``error`` event means: too many at once, a bad request, or a failure on the way."""
-    if event.max_concurrency is not None:
-        return RateLimitedError(
-            f"the server answered: {event.error} (at most {event.max_concurrency} at once)",
-            hint="lower the number of requests at once, or wait",
-        )
-    kind = BackendUnavailableError if is_audible else RequestRejectedError
-    return kind(f"the server answered: {event.error}")
+    def _trace_id(self) -> str | None:
+        trace_id = self.socket.trace_id
+        return None if trace_id is None else self._quoted(trace_id)
 
 
-def _early_close(closed: ConnectionClosed) -> RemoteProtocolError:
-    how = "without a close frame"
-    frame = closed.rcvd or closed.sent
-    if frame is not None:
-        by = "" if closed.rcvd is not None else "by us, "
-        how = f"{by}code {frame.code}{f': {frame.reason}' if frame.reason else ''}"
-    return RemoteProtocolError(f"the socket closed before the speech was finished ({how})")
+def _too_many_at_once(words: str, max_concurrency: int) -> RateLimitedError:
+    return RateLimitedError(
+        f"the server answered: {words} (at most {max_concurrency} at once)",
+        hint="lower the number of requests at once, or wait",
+    )
+
+
+def _in_band_error(words: str, *, is_audible: bool) -> BackendUnavailableError:
+    """A bad request where the words are about it, else a failure on the way, which may pass."""
+    is_rejected = not is_audible and _ABOUT_THE_REQUEST.search(words) is not None
+    kind = RequestRejectedError if is_rejected else BackendUnavailableError
+    return kind(f"the server answered: {words}")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from functools import cache
-from importlib.metadata import version
 
 import anyio
 import httpx
+from pydantic import SecretStr
 
+from junetts import __version__
 from junetts._config import ServerSection
 from junetts._errors import (
     AuthenticationError,
@@ -23,7 +23,7 @@ from junetts._errors import (
     RemoteProtocolError,
     UsageError,
 )
-from junetts._fishwire.refusals import refusal, server_words
+from junetts._fishwire.refusals import cause_to_show, refusal, server_words, without_secrets
 from junetts.backends._tls import shared_tls
 
 KEEP_ALIVE_S = 4.0  # the server hangs up after 5 s without a request: be sooner
@@ -33,13 +33,8 @@ CUT_OFF_HINT = (
     "a fish-speech server that fails while streaming gives no reason; it does with "
     "server.streaming = false, and in its own log"
 )
+USER_AGENT = f"junetts/{__version__}"
 _AUDIO_TYPES = ("audio/", "application/octet-stream")
-
-
-@cache
-def user_agent() -> str:
-    """How junetts introduces itself."""
-    return f"junetts/{version('junetts')}"
 
 
 class ServerLink:
@@ -53,6 +48,7 @@ class ServerLink:
         self, section: ServerSection, *, backend: str, tls: ssl.SSLContext | None = None
     ) -> None:
         self._backend = backend
+        self._secrets = (section.api_key,)
         self.url = section.url.rstrip("/").removesuffix("/v1/tts")
         self._connect_timeout_s = section.connect_timeout_s
         self._client = self._build_client(section.api_key.get_secret_value(), tls)
@@ -60,7 +56,7 @@ class ServerLink:
     def _build_client(self, key: str, tls: ssl.SSLContext | None) -> httpx.AsyncClient:
         is_plain = self.url.startswith("http:")
         unused_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, costs nothing
-        headers = {"Accept-Encoding": "identity", "User-Agent": user_agent()}
+        headers = {"Accept-Encoding": "identity", "User-Agent": USER_AGENT}
         try:
             return httpx.AsyncClient(
                 base_url=self.url,
@@ -89,7 +85,7 @@ class ServerLink:
         with self._translated():
             async with self._client.stream("POST", path, content=body, headers=headers) as response:
                 await self._require_success(response)
-                await _require_audio(response)
+                await _require_audio(response, self._secrets)
                 yield _media_type(response) or "audio/wav", response.aiter_raw()
 
     async def get(self, path: str, *, answer_within_s: float | None = None) -> bytes:
@@ -114,7 +110,7 @@ class ServerLink:
 
     async def _require_success(self, response: httpx.Response) -> None:
         if response.has_redirect_location:
-            raise _redirected(response)
+            raise _redirected(response, self._secrets)
         if response.status_code == 200:
             return
         try:
@@ -122,7 +118,9 @@ class ServerLink:
         except httpx.TransportError:
             body = b""  # the status says enough
         status = response.status_code
-        error = refusal(status, body, response.headers, backend=self._backend)
+        error = refusal(
+            status, body, response.headers, backend=self._backend, secrets=self._secrets
+        )
         if isinstance(error, AuthenticationError):
             error.hint = KEY_HINT
         if status in (404, 405):
@@ -146,8 +144,9 @@ class ServerLink:
             raise connect_error(error, self.url) from error
         except httpx.RemoteProtocolError as error:
             raise RemoteProtocolError(
-                f"the server broke off its answer: {error}", hint=CUT_OFF_HINT
-            ) from error
+                f"the server broke off its answer: {without_secrets(str(error), self._secrets)}",
+                hint=CUT_OFF_HINT,
+            ) from cause_to_show(error, self._secrets)
         except httpx.TransportError as error:
             raise BackendUnavailableError(
                 f"the connection to {self.url} broke: {error or type(error).__name__}"
@@ -165,8 +164,8 @@ def _too_slow(limit_s: float | None) -> BackendBusyError:
     )
 
 
-def _redirected(response: httpx.Response) -> BackendUnavailableError:
-    target = response.headers["location"].partition("?")[0]
+def _redirected(response: httpx.Response, secrets: Sequence[SecretStr]) -> BackendUnavailableError:
+    target = without_secrets(response.headers["location"].partition("?")[0], secrets)
     return BackendUnavailableError(
         f"the server redirects to {target:.200}, which is not followed: the key would go along",
         status=response.status_code,
@@ -175,17 +174,19 @@ def _redirected(response: httpx.Response) -> BackendUnavailableError:
     )
 
 
-async def _require_audio(response: httpx.Response) -> None:
+async def _require_audio(response: httpx.Response, secrets: Sequence[SecretStr]) -> None:
     """Refuse what is not audio, such as the page of a proxy."""
     encoding = response.headers.get("content-encoding", "identity").lower()
     if encoding != "identity":
-        raise RemoteProtocolError(f"the server sent audio compressed as {encoding:.40}, unasked")
+        name = without_secrets(encoding, secrets)
+        raise RemoteProtocolError(f"the server sent audio compressed as {name:.40}, unasked")
     media_type = _media_type(response)
     if media_type.startswith(_AUDIO_TYPES) or not media_type:
         return
-    words = server_words(await _body(response))
+    words = server_words(await _body(response), secrets=secrets)
+    kind = without_secrets(media_type, secrets)
     raise RemoteProtocolError(
-        f"the server answered {media_type:.80} instead of audio: {words}",
+        f"the server answered {kind:.80} instead of audio: {words}",
         hint="check that server.url is a fish-speech server's address",
     )
 

@@ -10,7 +10,12 @@ from anyio import to_thread
 
 from junetts._backend import BackendAudio, Capabilities, Health
 from junetts._config import CloudSection
-from junetts._errors import AuthenticationError, BackendUnavailableError, JuneTtsError
+from junetts._errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    ConfigError,
+    JuneTtsError,
+)
 from junetts._fishwire.cloud_request import SAMPLE_RATES, USD_PER_MILLION_BYTES
 from junetts._utterance import Segment, Utterance
 from junetts.backends._cloud_credit import (
@@ -26,6 +31,7 @@ from junetts.backends._cloud_segment import Opening
 from junetts.backends._cloud_speech import CloudSpeech
 
 _NO_SUCH_ROUTE = 404
+_KEY_ACCEPTED = Health(status="ok", detail="the key is accepted")
 
 
 class CloudBackend:
@@ -88,7 +94,7 @@ class CloudBackend:
         await self._pool.warm()
 
     async def probe(self) -> Health:
-        """Ask for the account's credit; where the server cannot say, for a handshake."""
+        """Ask for the account's credit, and for the handshake that speech would begin with."""
         failure = AuthenticationError("no API key is configured", hint=KEY_HINT)
         health = failure_health(failure)
         for key in self._pool.keys.in_order():
@@ -96,14 +102,15 @@ class CloudBackend:
                 credit = await fetch_credit(
                     self._section, key, tls=self._dialler.tls, backend=self._name
                 )
-            except BackendUnavailableError as error:
+            except (BackendUnavailableError, ConfigError) as error:
                 if error.status == _NO_SUCH_ROUTE:
-                    return await self._probe_handshake()
+                    return await self._probe_handshake(_KEY_ACCEPTED)
                 health = failure_health(error)
                 if not is_about_key(error):
                     break
             else:
-                return credit_health(credit, model=self._section.model)
+                health = credit_health(credit, model=self._section.model)
+                return await self._probe_handshake(health) if health.status == "ok" else health
         return health
 
     @asynccontextmanager
@@ -128,12 +135,13 @@ class CloudBackend:
         """Close every socket; may be called more than once."""
         await self._pool.aclose()
 
-    async def _probe_handshake(self) -> Health:
+    async def _probe_handshake(self, found: Health) -> Health:
+        """What was found, if a socket can be opened, too."""
         try:
             self._pool.release(await self._pool.acquire(fresh=True))
-        except BackendUnavailableError as error:
+        except (BackendUnavailableError, ConfigError) as error:
             return failure_health(error)
-        return Health(status="ok", detail="the key is accepted")
+        return found
 
     async def _opening(self, utterance: Utterance) -> Opening:
         if utterance.voice is not None and utterance.voice.clips:

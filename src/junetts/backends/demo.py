@@ -80,6 +80,9 @@ class DemoBackend:
 
     `Sampling` is ignored: there is nothing to sample. Two renderings of a text last equally long
     to a few samples but are not equal byte for byte, so that no seed is promised.
+
+    Attributes:
+        announces: whether it gives the `notice` before it speaks, for when nobody chose it.
     """
 
     capabilities = Capabilities(
@@ -94,6 +97,7 @@ class DemoBackend:
         library: Callable[[], tuple[str, str]] = find_library,
     ) -> None:
         self.name = name
+        self.announces = False
         self._section = section
         self._library = library
         self._processes: list[DemoProcess] = []  # the last one is the current one
@@ -122,6 +126,8 @@ class DemoBackend:
     ) -> AsyncIterator[AsyncIterator[BackendAudio]]:
         """Speak segments as they arrive."""
         process = await self._running()
+        if self.announces:
+            notice()
         speed = 1.0 if utterance.prosody is None else utterance.prosody.speed
         manner = _Manner(
             voice=requested_voice(

@@ -21,6 +21,7 @@ from junetts._audio import AudioFormat
 from junetts._backend import BackendAudio, Capabilities, Health, SegmentEnd
 from junetts._config import ServerSection
 from junetts._errors import (
+    AuthenticationError,
     BackendBusyError,
     JuneTtsError,
     RateLimitedError,
@@ -266,12 +267,19 @@ def _is_healthy(body: bytes) -> bool:
 
 
 async def answers(section: ServerSection, *, timeout_s: float) -> bool:
-    """Whether a fish-speech server, and not another web server, answers there in time."""
+    """Whether a fish-speech server, and not another web server, seems to be there.
+
+    Silence after the connection was accepted is taken for a server that is busy speaking, since
+    slow is not dead; so a server of another kind that hangs is mistaken for one. A 401 is one
+    that wants a key. A refused connection and every other answer mean that there is none.
+    """
     hasty = section.model_copy(update={"connect_timeout_s": timeout_s})
     async with aclosing(ServerLink(hasty, backend="server")) as link:
-        with anyio.move_on_after(timeout_s):
-            try:
-                return _is_healthy(await link.get("/v1/health", answer_within_s=timeout_s))
-            except JuneTtsError:
-                return False
-    return False
+        try:
+            return _is_healthy(await link.get("/v1/health", answer_within_s=timeout_s))
+        except BackendBusyError as error:
+            return error.status is None  # with a status it is an answer, and none of fish-speech's
+        except AuthenticationError as error:
+            return error.status == 401
+        except JuneTtsError:
+            return False

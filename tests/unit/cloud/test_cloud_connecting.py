@@ -125,6 +125,7 @@ async def test_no_websocket_server(failure_of) -> None:
         await backend.aclose()
     assert isinstance(error, RemoteProtocolError)
     assert "handshake" in str(error)
+    assert not error.retryable
 
 
 async def _plain_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -187,6 +188,7 @@ async def test_tls(failure_of) -> None:
         stranger = backend_for(server.url)
         error = await failure_of(stranger)
         assert "certificate of 127.0.0.1" in str(error)
+        assert not error.retryable
         assert "SSL_CERT_FILE" in (error.hint or "")
         assert (await stranger.probe()).hint == error.hint
         section = CloudSection.model_validate({"url": server.url, "api_keys": ["k"]})

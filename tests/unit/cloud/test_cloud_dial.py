@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
+
 import pytest
-from websockets.exceptions import InvalidProxy
+from websockets.exceptions import InvalidHeader, InvalidMessage, InvalidProxy, ProxyError
 
 from junetts._errors import BackendUnavailableError, ConfigError
 from junetts.backends._cloud_credit import rest_origin
@@ -62,3 +64,35 @@ def test_rare_failures(error: Exception, kind: type[Exception], words: str) -> N
     assert words in str(translated)
     assert "secret" not in str(translated)
     assert translated.hint
+
+
+@pytest.mark.parametrize(
+    ("error", "retryable"),
+    [
+        (ssl.SSLCertVerificationError(1, "self-signed certificate"), False),
+        (ssl.SSLError(1, "wrong version number"), False),
+        (ssl.SSLEOFError(8, "EOF occurred in violation of protocol"), True),
+        (InvalidProxy("http://p", "bad"), False),
+        (ProxyError("502"), True),
+        (InvalidHeader("Upgrade", "none"), False),
+        (InvalidMessage("no valid HTTP response"), False),
+        (OSError(101, "Network is unreachable"), True),
+        (TimeoutError(), True),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else str(value),
+)
+def test_only_what_may_pass_is_retryable(error: Exception, retryable: bool) -> None:
+    """A certificate, a proxy's address and a server of another kind stay what they are."""
+    if isinstance(error, ssl.SSLError):  # the TLS library itself sets these
+        error.reason = "X"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        error.verify_message = "self-signed certificate"
+    translated = connect_error(error, host="h:1", timeout_s=1, backend="cloud")
+    assert translated.retryable is retryable
+
+
+def test_a_hang_up_during_the_handshake_may_pass() -> None:
+    """A server that restarts does that."""
+    error = InvalidMessage("no valid HTTP response")
+    error.__cause__ = EOFError("connection closed")
+    assert connect_error(error, host="h:1", timeout_s=1, backend="cloud").retryable

@@ -73,13 +73,39 @@ async def test_error_event(failure_in) -> None:
     assert "Reference not found" in str(error)
 
 
+@pytest.mark.parametrize("words", ["internal error, please try again", "overloaded"])
+async def test_error_event_about_the_server(failure_in, words: str) -> None:
+    """A failure that is not about the request may pass."""
+
+    async def script(session: CloudSession) -> None:
+        await session.receive_request()
+        await session.fail(words)
+
+    error = await failure_in(script)
+    assert type(error) is BackendUnavailableError
+    assert error.retryable
+
+
+@pytest.mark.parametrize(
+    "words", ["Reference not found", "Invalid format", "model not found", "Validation failed: x"]
+)
+async def test_error_event_about_the_request(failure_in, words: str) -> None:
+    """The same request would be refused again."""
+
+    async def script(session: CloudSession) -> None:
+        await session.receive_request()
+        await session.fail(words)
+
+    assert isinstance(await failure_in(script), RequestRejectedError)
+
+
 async def test_error_event_after_audio(failure_in) -> None:
     """A request that had been accepted may well succeed another time."""
 
     async def script(session: CloudSession) -> None:
         await session.receive_request()
         await session.send_audio(b"\x01\x02")
-        await session.fail("internal")
+        await session.fail("invalid state")
 
     error = await failure_in(script)
     assert type(error) is BackendUnavailableError
@@ -182,7 +208,7 @@ async def test_failure_in_turn(cloud) -> None:
     async def script(session: CloudSession) -> None:
         request = await session.receive_request()
         if request.text == "Bad.":
-            await session.fail("no")
+            await session.fail("invalid")
         else:
             await session.send_audio(b"\x01\x02")
             await session.finish()
@@ -222,6 +248,51 @@ async def test_one_too_many_in_band(cloud) -> None:
         items = await c.speak("One.", "Two.")
     assert [item.data for item in items] == [b"One.", b"", b"Two.", b""]
     assert refused == ["Two."]
+
+
+def busy_for(*keys: str, heard: list[str], before: bytes = b""):
+    """A script that refuses some keys for having too many sessions at once."""
+
+    async def script(session: CloudSession) -> None:
+        key = session.headers["authorization"].removeprefix("Bearer ")
+        heard.append(key)
+        await session.receive_request()
+        if before:
+            await session.send_audio(before)
+        if key in keys:
+            await session.fail("Concurrency limit exceeded", max_concurrency=1)
+        else:
+            await session.finish()
+
+    return script
+
+
+async def test_another_key_when_too_many_at_once(cloud) -> None:
+    """Concurrency is counted per key: the next one speaks, and stays in front."""
+    heard: list[str] = []
+    server = CloudServer(script=busy_for("a", "b", heard=heard))
+    async with cloud(server, api_keys=["a", "b", "c"]) as c:
+        assert [item.end for item in await c.speak("One.")] == ["complete"]
+        await c.speak("Two.")
+    assert heard == ["a", "b", "c", "c"]
+
+
+async def test_every_key_has_too_many_at_once(cloud, failure_of) -> None:
+    """Each key is tried once, and then it is told."""
+    heard: list[str] = []
+    server = CloudServer(script=busy_for("a", "b", heard=heard))
+    async with cloud(server, api_keys=["a", "b"]) as c:
+        assert isinstance(await failure_of(c.backend), RateLimitedError)
+    assert heard == ["a", "b"]
+
+
+async def test_no_other_key_after_audio(cloud, failure_of) -> None:
+    """What was heard is not spoken again with another key."""
+    heard: list[str] = []
+    server = CloudServer(script=busy_for("a", heard=heard, before=b"\x01\x02"))
+    async with cloud(server, api_keys=["a", "b"]) as c:
+        assert isinstance(await failure_of(c.backend), RateLimitedError)
+    assert heard == ["a"]
 
 
 async def test_refused_in_its_turn(cloud) -> None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
+from contextlib import suppress
 
 import pytest
+from pydantic import SecretStr
+from websockets.asyncio.client import ClientConnection
 
 from junetts._backend import Health
 from junetts._config import CloudSection
+from junetts._errors import ConfigError
+from junetts.backends._cloud_dial import Dialler
 from junetts.backends.cloud import CloudBackend
 from junetts.testing import CloudServer, Knock, Refusal
 
@@ -41,6 +47,13 @@ async def test_no_credit(cloud) -> None:
 async def test_strange_credit(cloud) -> None:
     """An answer in another shape still means that the key was accepted."""
     assert (await probe(cloud, CloudServer(credit="a lot"))).status == "ok"
+
+
+@pytest.mark.parametrize("credit", ["NaN", "sNaN", "-Infinity", "1e999999"])
+async def test_credit_that_is_no_amount(cloud, credit: str) -> None:
+    """Numbers that cannot be money are not told as such."""
+    health = await probe(cloud, CloudServer(credit=credit))
+    assert (health.status, health.detail) == ("ok", "the key is accepted")
 
 
 async def test_refused_key(cloud) -> None:
@@ -129,3 +142,105 @@ async def test_answer_that_breaks_off() -> None:
         health = await CloudBackend(section).probe()
     assert health.status == "unavailable"
     assert "disconnected" in health.detail
+
+
+async def health_from(answer: bytes, *, is_endless: bool = False) -> Health:
+    """What a probe makes of an answer."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        with suppress(ConnectionError):
+            while is_endless:
+                writer.write(bytes(4096))
+                await writer.drain()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        section = CloudSection.model_validate({"url": url, "api_keys": ["k"]})
+        return await CloudBackend(section).probe()
+
+
+async def test_answer_that_never_ends() -> None:
+    """A bounded part of it is read."""
+    health = await health_from(b"HTTP/1.1 200 OK\r\n\r\n", is_endless=True)
+    assert health.status == "unavailable"
+    assert "exceeds" in health.detail
+
+
+@pytest.mark.parametrize("body", [b"no gzip", b"[" * 60_000, b"\xff", b"[]"])
+async def test_answer_that_makes_no_sense(body: bytes) -> None:
+    """Neither a false compression nor a strange body is a crash, nor a cloud to speak with."""
+    health = await health_from(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + body)
+    assert health.status == "unavailable"
+    assert "200" in health.detail
+
+
+async def test_a_wrong_path(cloud) -> None:
+    """Credit alone does not speak: the socket's address is looked at, too, and named if wrong."""
+
+    async def refuse_sockets(knock: Knock) -> Refusal | None:
+        return Refusal(status=404, body=b"Not Found") if "live" in knock.path else None
+
+    health = await probe(cloud, CloudServer(doorman=refuse_sockets))
+    assert health.status == "unavailable"
+    assert health.hint is not None
+    assert "cloud.url" in health.hint
+
+
+@pytest.mark.parametrize(
+    ("proxy", "words"),
+    [
+        ("socks5://user:canary@127.0.0.1:9", "socksio"),
+        ("ftp://user:canary@127.0.0.1:9", "proxy did not connect"),
+        ("http://user:canary@127.0.0.1:port", "proxy did not connect"),
+    ],
+)
+async def test_proxy_that_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch, proxy: str, words: str
+) -> None:
+    """A proxy that the HTTP library does not take is told, not raised."""
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    section = CloudSection.model_validate({"url": "wss://api.example/", "api_keys": ["k"]})
+    health = await CloudBackend(section).probe()
+    assert health.status == "unavailable"
+    assert words in health.detail
+    assert health.hint
+    assert "canary" not in repr(health)
+
+
+async def test_proxy_that_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy's refusal is told as the proxy's."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        section = CloudSection.model_validate({"url": "wss://api.example/", "api_keys": ["k"]})
+        health = await CloudBackend(section).probe()
+    assert "proxy did not connect to api.example" in health.detail
+
+
+async def test_proxy_that_the_handshake_cannot_use(cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings that only the handshake trips over are told as well."""
+
+    async def unusable(self: Dialler, key: SecretStr) -> ClientConnection:
+        raise ConfigError("no such proxy")
+
+    monkeypatch.setattr(Dialler, "dial", unusable)
+    health = await probe(cloud, CloudServer(credit=None))
+    assert health.detail == "no such proxy"

@@ -6,12 +6,14 @@ import asyncio
 import json
 import socket
 import ssl
+import traceback
 from functools import partial
 
 import httpx
 import pytest
 import trustme
 
+from junetts import __version__
 from junetts._config import ServerSection
 from junetts._errors import (
     AuthenticationError,
@@ -96,6 +98,44 @@ async def test_hints_tell_which_setting_to_look_at(fish) -> None:
     assert "server.api_key" in (refused.value.hint or "")
     assert "server.url" in (missed.value.hint or "")
     assert "wrong" not in str(refused.value)
+
+
+async def echo_in_garbage(call: ServerCall) -> None:
+    """Say the key in another protocol."""
+    await call.send_raw(b"NOT sk-canary-1\r\n\r\n")
+    await call.cut_off()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "server",
+    [
+        saying(401, b'{"message": "Invalid Token: Bearer sk-canary-1"}'),
+        saying(500, b"sk-canary-1"),
+        saying(302, Location="http://elsewhere.example/sk-canary-1"),
+        saying(200, b"sk-canary-1", Content_Type="text/sk-canary-1"),
+        saying(200, b"x", Content_Type="audio/wav", Content_Encoding="sk-canary-1"),
+        FishServer(script=echo_in_garbage),
+    ],
+    ids=["401", "500", "redirect", "page", "encoding", "garbage"],
+)
+async def test_an_echoed_key_is_not_quoted(fish, server) -> None:
+    """Neither in errors with their whole chain nor in health."""
+    async with fish(server, api_key="sk-canary-1") as it:
+        with pytest.raises(BackendUnavailableError) as caught:
+            await it.speak("Hi.")
+        health = await it.backend.probe()
+    shown = [str(health), *traceback.format_exception(caught.value)]
+    assert "canary" not in "".join(shown).lower()
+    assert "***" in str(caught.value) or "broke off" in str(caught.value)
+
+
+@pytest.mark.anyio
+async def test_junetts_introduces_itself_without_its_metadata(fish) -> None:
+    """A frozen program has no metadata of packages."""
+    async with fish() as it:
+        await it.speak("Hi.")
+    assert it.server.calls[0].headers["user-agent"] == f"junetts/{__version__}"
 
 
 @pytest.mark.anyio

@@ -153,30 +153,39 @@ async def test_a_fish_speech_server_is_recognised() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_server_that_wants_the_key_is_recognised_with_it() -> None:
-    """The health of a server with a key is only for those who have it."""
+@pytest.mark.parametrize("key", ["k", ""])
+async def test_a_server_that_wants_a_key_is_recognised(key: str) -> None:
+    """Also by its refusal: who is told of the missing key can mend it."""
     async with FishServer(api_key="k") as server:
-        assert await answers(ServerSection(url=server.url, api_key="k"), timeout_s=5)
-        assert not await answers(ServerSection(url=server.url), timeout_s=5)
+        assert await answers(ServerSection(url=server.url, api_key=key), timeout_s=5)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("script", [stall, stall_after_head, trickle])
+async def test_a_busy_server_is_recognised(script) -> None:
+    """What takes the connection and then hangs is taken for one that speaks, and left in time."""
+    async with FishServer(script=script) as server:
+        assert await answers(ServerSection(url=server.url), timeout_s=0.05)
+        await server.until(lambda: server.n_open == 0)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     "script",
     [
-        stall,
-        stall_after_head,
-        trickle,
         partial(say, 200, b"<html>It works!"),
         partial(say, 200, b'{"status": "UP"}'),
         partial(say, 404, b'{"status": "ok"}'),
-        partial(say, 401, b""),
+        partial(say, 403, b""),
+        partial(say, 429, b""),
+        partial(say, 502, b""),
+        partial(say, 503, b""),
     ],
 )
 async def test_another_server_is_not_mistaken_for_one(script) -> None:
-    """Whatever answers, hangs or babbles on that port, the answer comes in time."""
+    """Whatever it answers, if that is nothing that fish-speech says."""
     async with FishServer(script=script) as server:
-        assert not await answers(ServerSection(url=server.url), timeout_s=0.05)
+        assert not await answers(ServerSection(url=server.url), timeout_s=5)
         await server.until(lambda: server.n_open == 0)
 
 
