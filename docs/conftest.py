@@ -30,7 +30,6 @@ Namespace = MutableMapping[str, object]
 
 ROOT = Path(__file__).parent.parent
 TIMEOUT_S = 15
-NOWHERE = "http://127.0.0.1:1"
 RUNNABLE = re.compile(r"(?:^|\| )(?:\w+=\S* )*(?:junetts|python) ")
 MEASURED = re.compile(r"\d+(?:\.\d+)? (?=ms|s\b|bytes)")
 LIKE_SHOWN = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -83,7 +82,7 @@ class World:
     def unplug(self) -> None:
         """Neither a key nor a server: what a newcomer has."""
         del os.environ["FISH_API_KEY"]
-        os.environ["JUNETTS_SERVER__URL"] = NOWHERE
+        del os.environ["JUNETTS_SERVER__URL"]
 
 
 def _fill(folder: Path) -> None:

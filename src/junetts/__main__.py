@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C has ended
+from junetts.cli.failures import INTERRUPTED
 
 
 def main() -> NoReturn:

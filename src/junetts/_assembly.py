@@ -12,6 +12,7 @@ from junetts._failover import FailoverBackend
 from junetts._guard import GuardedBackend
 
 AUTO_TIMEOUT_S = 0.3  # how long `auto` waits for a server on this machine to answer
+DEMO = "demo"
 
 
 def _cloud(config: Config) -> TtsBackend:
@@ -35,7 +36,7 @@ def _demo(config: Config) -> TtsBackend:
 _BUILDERS: dict[str, Callable[[Config], TtsBackend]] = {
     "cloud": _cloud,
     "server": _server,
-    "demo": _demo,
+    DEMO: _demo,
 }
 
 
@@ -56,6 +57,43 @@ def build(name: str, config: Config) -> TtsBackend:
         raise ConfigError(f"{key}: {error.message}", key=key, hint=error.hint) from error
 
 
+async def chosen(config: Config) -> tuple[object, ...]:
+    """The backends in order of preference: those configured, or the one that `auto` takes.
+
+    That is the cloud if it has a key; else the server if the settings name its url, its key or
+    a voice there, so that its own error tells if it is down; else a server that is found on this
+    machine, busy or not; else the demo voice. What accepts a connection on the server's port and
+    then says nothing is taken for a busy server, whatever it is.
+    """
+    if config.backends:
+        return config.backends
+    if config.cloud.api_keys:
+        return ("cloud",)
+    if _is_server_configured(config) or await _finds_server(config):
+        return ("server",)
+    return (DEMO,)
+
+
+def _is_server_configured(config: Config) -> bool:
+    server = config.server
+    is_written = "url" in server.model_fields_set  # even if it is the default's
+    return is_written or server.voice is not None or bool(server.api_key.get_secret_value())
+
+
+async def _finds_server(config: Config) -> bool:
+    from junetts.backends.server import answers
+
+    return await answers(config.server, timeout_s=AUTO_TIMEOUT_S)
+
+
+def _let_announce(backend: object) -> None:
+    """A robot that nobody wanted in the first place says what it is."""
+    from junetts.backends.demo import DemoBackend
+
+    if isinstance(backend, DemoBackend):
+        backend.announces = True
+
+
 class Wiring:
     """A client's backends: those in order of preference, and any other that is asked for.
 
@@ -74,8 +112,9 @@ class Wiring:
         Raises:
             ConfigError: if one cannot be built.
         """
-        chosen = self._config.backends or (await self._auto(),)
-        self._order = tuple(self._add(entry) for entry in chosen)
+        first, *others = await chosen(self._config)
+        preferred = self._add(first, is_wanted=bool(self._config.backends))
+        self._order = (preferred, *(self._add(entry, is_wanted=False) for entry in others))
         backends = [self._backends[name] for name in self._order]
         if len(backends) == 1:
             self._preferred = backends[0]
@@ -84,27 +123,15 @@ class Wiring:
         self._preferred = FailoverBackend(
             backends,
             first_audio_timeout_s=fallback.first_audio_timeout_s,
-            stall_timeout_s=fallback.stall_timeout_s,
         )
 
-    def _add(self, entry: object) -> str:
+    def _add(self, entry: object, *, is_wanted: bool = True) -> str:
         backend = build(entry, self._config) if isinstance(entry, str) else entry
+        if entry == DEMO and not is_wanted:
+            _let_announce(backend)
         assert isinstance(backend, TtsBackend)  # the configuration has checked it
         self._backends[backend.name] = GuardedBackend(backend, sample_rate=self._config.sample_rate)
         return backend.name
-
-    async def _auto(self) -> str:
-        """The cloud with a key, else a server on this machine, else the demo voice."""
-        if self._config.cloud.api_keys:
-            return "cloud"
-        from junetts.backends.server import answers
-
-        if await answers(self._config.server, timeout_s=AUTO_TIMEOUT_S):
-            return "server"
-        from junetts.backends.demo import notice
-
-        notice()
-        return "demo"
 
     def backend(self, name: str | None) -> TtsBackend:
         """The preferred backends as one, or the one of that name.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -155,6 +156,7 @@ def _write_atomically(name: str, data: bytes) -> None:
     temporary = os.path.join(os.path.dirname(name), f".junetts-{os.urandom(8).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
+            _copy_mode(name, temporary)  # before there is anything to read
             file.write(data)
             file.flush()
             os.fsync(file.fileno())  # else a crash could leave an empty file under the name
@@ -162,6 +164,12 @@ def _write_atomically(name: str, data: bytes) -> None:
     except BaseException:
         _remove(temporary)
         raise
+
+
+def _copy_mode(name: str, temporary: str) -> None:
+    """Give the file that replaces another one its permissions."""
+    with contextlib.suppress(FileNotFoundError):  # there is none to replace
+        os.chmod(temporary, stat.S_IMODE(os.stat(name).st_mode))
 
 
 def _remove(name: str) -> None:

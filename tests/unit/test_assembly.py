@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from fakes import FakeBackend
-from junetts import Config, _assembly
-from junetts._assembly import Wiring, build
+from junetts import TTS, Config, _assembly
+from junetts._assembly import Wiring, build, chosen
 from junetts._backend import Capabilities, TtsBackend
-from junetts._errors import ConfigError, InvalidRequestError
+from junetts._config import ServerSection, resolve
+from junetts._errors import BackendUnavailableError, ConfigError, InvalidRequestError
 from junetts._failover import FailoverBackend
 from junetts._guard import GuardedBackend
+from junetts.backends import demo, server
+from junetts.testing import FishServer, ServerCall
 
 
 @pytest.mark.parametrize("name", ["cloud", "server", "demo"])
@@ -77,26 +82,111 @@ async def test_another_built_in_backend_may_be_asked_for() -> None:
     await wiring.aclose()
 
 
-@pytest.mark.anyio
-@pytest.mark.parametrize(
-    ("key", "answering", "chosen"),
-    [("k", True, "cloud"), ("", True, "server"), ("", False, "demo")],
-)
-async def test_auto(
-    key: str, answering: bool, chosen: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A key, else a server that answers, else the demo voice with its notice."""
-    from junetts.backends import demo, server
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """What looking for a server finds, one entry a look; none is left when nobody may look."""
+    findings: list[bool] = []
 
-    noticed: list[bool] = []
-
-    async def answers(url: str, *, timeout_s: float) -> bool:
-        return answering
+    async def answers(section: ServerSection, *, timeout_s: float) -> bool:
+        return findings.pop()
 
     monkeypatch.setattr(server, "answers", answers)
-    monkeypatch.setattr(demo, "notice", lambda: noticed.append(True))
-    wiring = Wiring(Config(cloud={"api_keys": [key] if key else []}))
-    await wiring.connect()
-    assert [backend.name for backend in wiring.configured] == [chosen]
-    assert bool(noticed) == (chosen == "demo")
-    await wiring.aclose()
+    return findings
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("config", "found_now", "expected"),
+    [
+        ({"cloud": {"api_keys": ["k"]}, "server": {"voice": "june"}}, [], "cloud"),
+        ({"server": {"url": "http://127.0.0.1:8080"}}, [], "server"),
+        ({"server": {"voice": "june"}}, [], "server"),
+        ({"server": {"api_key": "k"}}, [], "server"),
+        ({"server": {"voice": "", "api_key": ""}}, [False], "demo"),
+        ({"server": {"format": "mp3"}}, [True], "server"),
+        ({}, [True], "server"),
+        ({}, [False], "demo"),
+        ({"backends": ["demo", "cloud"]}, [], "demo"),
+    ],
+)
+async def test_what_is_chosen(
+    config: dict[str, object], found_now: list[bool], expected: str, found: list[bool]
+) -> None:
+    """A key, else a server that is configured, else one that is found, else the demo voice."""
+    found += found_now
+    order = await chosen(Config(**{"cloud": {"api_keys": []}} | config))
+    assert order[0] == expected
+    assert found == []
+
+
+@pytest.mark.anyio
+async def test_a_server_from_the_environment_is_configured(
+    monkeypatch: pytest.MonkeyPatch, found: list[bool], tmp_path: Path
+) -> None:
+    """Wherever the setting was written, and also under arguments on top."""
+    monkeypatch.setenv("JUNETTS_SERVER__URL", "http://127.0.0.1:8080")
+    monkeypatch.delenv("FISH_API_KEY", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert await chosen(resolve(None, {})) == ("server",)
+    assert await chosen(resolve(resolve(None, {}), {"sample_rate": 16_000})) == ("server",)
+
+
+@pytest.mark.anyio
+async def test_a_configured_server_that_is_down_is_not_replaced_by_a_robot() -> None:
+    """Its own error speaks."""
+    config = Config(cloud={"api_keys": []}, server={"url": "http://127.0.0.1:1"})
+    async with TTS(config) as tts:
+        with pytest.raises(BackendUnavailableError, match="connection refused"):
+            await tts.synthesize("Hello.")
+
+
+@pytest.mark.anyio
+async def test_a_busy_server_is_not_replaced_by_a_robot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that nobody configured, and that says nothing while it speaks to someone else."""
+
+    async def stall(call: ServerCall) -> None:
+        await call.until_left()
+
+    monkeypatch.setattr(_assembly, "AUTO_TIMEOUT_S", 0.05)
+    async with FishServer(script=stall) as busy:
+        section = ServerSection(url=busy.url)
+        section.model_fields_set.clear()
+        config = Config(cloud={"api_keys": []})
+        assert await chosen(config.model_copy(update={"server": section})) == ("server",)
+
+
+@pytest.fixture
+def notices(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """One entry for each time that the demo voice says that it is a robot."""
+    given: list[bool] = []
+    monkeypatch.setattr(demo, "notice", lambda: given.append(True))
+    return given
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("backends", [[], ["server", "demo"]])
+async def test_a_robot_that_steps_in_says_so(
+    backends: list[str], found: list[bool], notices: list[bool]
+) -> None:
+    """Not before it speaks; both when `auto` takes it and when a real voice has failed."""
+    found.append(False)
+    down = {"url": "http://127.0.0.1:1"} if backends else {}
+    async with TTS(Config(cloud={"api_keys": []}, server=down, backends=backends)) as tts:
+        await tts.warmup()
+        assert notices == []
+        speech = await tts.synthesize("Hello.")
+    assert speech.report.backend == "demo"
+    assert notices == [True]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("backends", [["demo"], ["demo", "server"]])
+async def test_a_robot_that_was_chosen_says_nothing(
+    backends: list[str], notices: list[bool]
+) -> None:
+    """Who names it first knows what it is; so does who asks for it by name."""
+    async with TTS(Config(backends=backends)) as tts:
+        await tts.synthesize("Hello.")
+    async with TTS(Config(backends=[FakeBackend()])) as tts:
+        await tts.synthesize("Hello.", backend="demo")
+    assert notices == []

@@ -227,6 +227,17 @@ def test_permissions_are_what_the_umask_says(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "x.wav").stat().st_mode) == stat.S_IMODE(other.stat().st_mode)
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o664])
+def test_permissions_of_an_existing_file_are_kept(tmp_path: Path, mode: int) -> None:
+    """Who has made a file private, or shared it, finds it so after it was saved again."""
+    path = tmp_path / "x.wav"
+    path.touch()
+    path.chmod(mode)
+    speech().save(path)
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert path.read_bytes() == speech().wav
+
+
 def test_symbolic_link_is_followed(tmp_path: Path) -> None:
     """Saving to a link writes the file that it points to."""
     (tmp_path / "there").mkdir()

@@ -13,13 +13,12 @@ from junetts._errors import InvalidRequestError, JuneTtsError
 from junetts.cli.failures import (
     BROKEN_PIPE,
     FAILED,
+    INTERRUPTED,
     complain,
     drop_stdout,
     is_broken_pipe,
     say_on_stderr,
 )
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="junetts",

@@ -12,7 +12,7 @@ from typing import Literal
 import typer
 from anyio import create_task_group, fail_after
 
-from junetts._assembly import build
+from junetts._assembly import build, chosen
 from junetts._backend import Health
 from junetts._config import BACKEND_NAMES, Config
 from junetts._config_sources import find_file
@@ -77,12 +77,11 @@ async def examine(path: str | None) -> Findings:
     settings = Check(
         name="settings", mark="ok", detail=str(file or "no file; environment and defaults")
     )
-    order = _order(config)
-    speaker = next((name for name in order if health[name].status != "unavailable"), None)
-    # What `auto` only would have preferred is not in the way of what it takes instead.
-    needed = order if config.backends or speaker is None else ()
+    # As names: settings of a file and the environment hold no ready-made backends.
+    names = [str(entry) for entry in await chosen(config)]
+    speaker = next((name for name in names if health[name].status != "unavailable"), None)
     backends = [
-        _backend_check(name, health[name], is_needed=name in needed) for name in BACKEND_NAMES
+        _backend_check(name, health[name], is_needed=name in names) for name in BACKEND_NAMES
     ]
     return Findings(checks=(settings, *backends, _player()), speaks_with=speaker)
 
@@ -112,13 +111,6 @@ async def _probe(name: str, config: Config) -> Health:
         return Health(status="unavailable", detail=error.message, hint=hint_of(error))
     except TimeoutError:
         return Health(status="unavailable", detail=f"no answer within {PROBE_TIMEOUT_S:g} s")
-
-
-def _order(config: Config) -> tuple[str, ...]:
-    """The backends in order of preference; with ``auto`` a key means the cloud."""
-    if config.backends:
-        return tuple(str(name) for name in config.backends)
-    return ("cloud",) if config.cloud.api_keys else ("server", "demo")
 
 
 def _backend_check(name: str, health: Health, *, is_needed: bool) -> Check:

@@ -10,6 +10,7 @@ import sys
 from junetts._errors import BackendUnavailableError, JuneTtsError, NoBackendAvailableError
 
 FAILED = 1
+INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C has ended
 BROKEN_PIPE = 128 + getattr(signal, "SIGPIPE", 13)
 
 

@@ -24,7 +24,7 @@ COMPRESSED_SUFFIXES = (".flac", ".ogg", ".opus", ".mp3")
 
 
 class Outlet(Protocol):
-    """Takes audio as it is made; what  is what people call it."""
+    """Takes audio as it is made; ``name`` is what people call it."""
 
     name: str
 

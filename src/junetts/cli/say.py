@@ -69,6 +69,13 @@ class Ending:
     outlets: list[Outlet] = field(default_factory=list)
 
     @property
+    def is_failure(self) -> bool:
+        """Whether something went wrong by itself: no signal, no reader who had enough."""
+        return (
+            self.error is not None and self.interrupted is None and not is_broken_pipe(self.error)
+        )
+
+    @property
     def exit_status(self) -> int:
         """0, or 1 on failure, or what a shell expects after a signal that was not too late."""
         if self.error is not None and self.interrupted is None:
@@ -87,6 +94,7 @@ def say(order: Order) -> int:
     ending = Ending(outlets=_open_outlets(order))
     asyncio.run(_speak(order, ending))
     _finish(ending)
+    _settle(ending)
     _tell(order, ending)
     return ending.exit_status
 
@@ -139,6 +147,12 @@ def _finish(ending: Ending) -> None:
             outlet.finish(report)
         except (JuneTtsError, OSError) as error:
             ending.error = ending.error or error
+
+
+def _settle(ending: Ending) -> None:
+    """Speech that could not be delivered has failed, even if for the stream it was cancelled."""
+    if ending.is_failure and ending.report is not None:
+        ending.report = dataclasses.replace(ending.report, outcome="failed")
 
 
 def _tell(order: Order, ending: Ending) -> None:

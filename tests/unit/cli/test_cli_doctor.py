@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from junetts._config import Config, ServerSection
 from junetts._errors import BackendUnavailableError
 from junetts.cli import doctor as doctor_module
 from junetts.cli.doctor import Check, Findings, doctor, examine
-from junetts.testing import CloudServer
+from junetts.testing import CloudServer, FishServer, ServerCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +28,16 @@ NOBODY = "http://127.0.0.1:1"
 @pytest.fixture(autouse=True)
 def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever runs on this machine's port 8080 is no part of the test."""
-    monkeypatch.setenv("JUNETTS_SERVER__URL", NOBODY)
+    nobody = ServerSection(url=NOBODY)
+    nobody.model_fields_set.clear()  # as if it were the default
+    load = Config.load
+
+    def load_elsewhere(path: str | None = None) -> Config:
+        config = load(path)
+        is_given = "url" in config.server.model_fields_set
+        return config if is_given else config.model_copy(update={"server": nobody})
+
+    monkeypatch.setattr(Config, "load", load_elsewhere)
 
 
 def by_name(findings: Findings) -> dict[str, Check]:
@@ -84,6 +94,31 @@ async def test_configured_order(surrounding: Path) -> None:
     assert (checks["server"].mark, checks["cloud"].mark, checks["demo"].mark) == ("x", "!", "ok")
     assert findings.speaks_with == "demo"
     assert checks["settings"].detail == "junetts.toml"
+
+
+@pytest.mark.anyio
+async def test_configured_server_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that the settings name is in the way: `auto` would not fall back to a robot."""
+    monkeypatch.setenv("JUNETTS_SERVER__URL", NOBODY)
+    findings = await examine(None)
+    checks = by_name(findings)
+    assert (checks["server"].mark, checks["cloud"].mark, checks["demo"].mark) == ("x", "!", "ok")
+    assert findings.speaks_with is None
+
+
+@pytest.mark.anyio
+async def test_busy_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that speaks to someone else would speak here next."""
+
+    async def stall(call: ServerCall) -> None:
+        await call.until_left()
+
+    async with FishServer(script=stall) as server:
+        monkeypatch.setattr(doctor_module, "BACKEND_NAMES", ("server", "demo"))
+        monkeypatch.setenv("JUNETTS_SERVER__URL", server.url)
+        findings = await examine(None)
+    assert by_name(findings)["server"].mark == "!"
+    assert findings.speaks_with == "server"
 
 
 def test_wrong_setting_is_a_finding(surrounding: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -193,12 +193,15 @@ def test_unwritable_output_fails_before_speaking(backend: ScriptedBackend) -> No
 def test_failure_to_write_in_the_middle(
     backend: ScriptedBackend, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A full disk is one line, and the exit status says failure."""
+    """A full disk is one line; the exit status and the report say failure."""
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    assert say(order(backend, text=TEN_SENTENCES, output="/dev/full")) == 1
-    err = capsys.readouterr().err.splitlines()
-    assert "No space left on device" in err[0]
+    assert say(order(backend, text=TEN_SENTENCES, output="/dev/full", as_json=True)) == 1
+    out, err = capsys.readouterr()
+    assert "No space left on device" in err
+    report = json.loads(out)
+    assert report["outcome"] == "failed"
+    assert "No space left on device" in report["error"]
 
 
 def test_compressed_file(backend: ScriptedBackend, surrounding: Path) -> None:
@@ -270,6 +273,16 @@ def test_no_sound_device(
     ]
 
 
+def test_no_sound_device_for_programs(
+    backend: ScriptedBackend, player: FakePlayer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What nobody could hear has failed, although the stream was only left."""
+    player.error = AudioDeviceError("no sound device was found", hint="-o hello.wav")
+    assert say(order(backend, text=TEN_SENTENCES, output=None, as_json=True)) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert (report["outcome"], report["error"]) == ("failed", "no sound device was found")
+
+
 def test_failure_to_finish(
     backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -279,8 +292,10 @@ def test_failure_to_finish(
         raise AudioFileError("the disk is full")
 
     monkeypatch.setattr("junetts._speech.Speech.save", refuse)
-    assert say(order(backend, output="x.flac")) == 1
-    assert "junetts: the disk is full" in capsys.readouterr().err
+    assert say(order(backend, output="x.flac", as_json=True)) == 1
+    out, err = capsys.readouterr()
+    assert json.loads(out)["outcome"] == "failed"
+    assert "junetts: the disk is full" in err
 
 
 @pytest.mark.parametrize(
@@ -293,6 +308,7 @@ def test_failure_to_finish(
 def test_foreign_failure_to_write(
     backend: ScriptedBackend,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
     error: OSError,
     status: int,
     line: str,
@@ -306,7 +322,9 @@ def test_foreign_failure_to_write(
     complaints: list[str] = []
     monkeypatch.setattr("junetts.cli.say.say_on_stderr", complaints.append)
     monkeypatch.setattr("junetts.cli.say.drop_stdout", lambda: None)
-    assert say(order(backend)) == status
+    assert say(order(backend, as_json=True)) == status
+    outcome = json.loads(capsys.readouterr().out)["outcome"]
+    assert outcome == ("failed" if line else "cancelled")
     assert complaints[:1] == ([line] if line else [])
 
 
