@@ -123,7 +123,7 @@ class FakeBackend:
         capabilities: Capabilities | None = None,
     ) -> None:
         self.name = name
-        self.capabilities = capabilities or Capabilities(sample_rate=RATE_HZ)
+        self.capabilities = capabilities or Capabilities(sample_rate=RATE_HZ, voice_ids=True)
         self.given: list[str] = []
         self.utterances: list[Utterance] = []
         self.n_open = 0

@@ -87,6 +87,10 @@ class AudioChunk:
     start_s: float
     segment: int
 
+    def __repr__(self) -> str:
+        what = f"{self.duration_s:.2f} s at {self.sample_rate} Hz"
+        return f"<AudioChunk: {what}, segment {self.segment}, from {self.start_s:.2f} s>"
+
     @property
     def duration_s(self) -> float:
         """Length in seconds."""

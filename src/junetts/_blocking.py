@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import sys
 import threading
 from collections import deque
@@ -17,6 +18,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from junetts._audio import AudioChunk
 from junetts._backend import BackendAudio
 from junetts._client import TTS, ConfigSource, check_timeout
+from junetts._config import BACKEND_NAMES
 from junetts._errors import UsageError
 from junetts._feed import Text, check_text
 from junetts._report import SpeechReport
@@ -47,7 +49,7 @@ def stream(
     check_text(text)
     check_timeout(timeout_s)
     tts = TTS(config)
-    if backend is not None and not tts.config.backends:
+    if backend in BACKEND_NAMES and not tts.config.backends:
         tts = TTS(config, backends=[backend])  # named: nothing needs to be found out
 
     def start() -> Speaking:
@@ -221,6 +223,8 @@ class ThreadSource:
             if self._closed.is_set():
                 return None
             if self._speaking is None:
+                # Later, when the interpreter has frozen the thread, it could not be ended.
+                atexit.register(self.close)
                 self._portal = self._stack.enter_context(start_blocking_portal("asyncio"))
                 try:
                     self._stack.enter_context(self._portal.wrap_async_context_manager(self._tts))
@@ -269,6 +273,7 @@ class ThreadSource:
             if self._closed.is_set():
                 return
             self._closed.set()
+            atexit.unregister(self.close)
             if self._speaking is None:
                 if self._unstarted.outcome == "speaking":
                     self._unstarted = replace(self._unstarted, outcome="cancelled")

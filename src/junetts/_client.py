@@ -158,7 +158,7 @@ class TTS:
         utterance = self._utterance(voice, prosody, sampling, language)
         check_text(text)
         check_timeout(timeout_s)
-        chosen = self._wiring.backend(backend)
+        chosen = self._wiring.backend(check_type("backend", backend, str))
         speaking = Speaking(
             text,
             utterance,
@@ -259,13 +259,23 @@ class TTS:
     ) -> Utterance:
         patience_s = self._config.fallback.patience_s
         return Utterance(
-            voice=Voice(voice) if isinstance(voice, str) else check_type("voice", voice, Voice),
+            voice=_as_voice(voice),
             prosody=check_type("prosody", prosody, Prosody),
             sampling=check_type("sampling", sampling, Sampling) or Sampling(),
             language=check_type("language", language, str),
             first_audio_timeout_s=patience_s,
             stall_timeout_s=patience_s,
         )
+
+
+def _as_voice(voice: Voice | str | None) -> Voice | None:
+    if voice is None or isinstance(voice, Voice):
+        return voice
+    if isinstance(voice, str):
+        return Voice(voice)
+    raise InvalidRequestError(
+        f"voice must be Voice, str or None, not {type(voice).__name__}", field="voice"
+    )
 
 
 def check_timeout(timeout_s: float | None) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
+from junetts._errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -22,7 +24,11 @@ _SHOWABLE_NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,63}")
 def default_keys() -> tuple[SecretStr, ...]:
     """The key that the ecosystem's own variable holds, if it is set."""
     text = os.environ.get(DEFAULT_VARIABLE, "").strip()
-    return (_secret(text),) if text else ()
+    try:
+        return (_secret(text),) if text else ()
+    except ValueError as error:
+        problem = str(error)
+    raise ConfigError(f"cloud.api_keys {problem} (from {DEFAULT_VARIABLE})", key="cloud.api_keys")
 
 
 def without_unset_default(keys: object) -> object:

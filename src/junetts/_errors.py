@@ -206,7 +206,7 @@ class UnknownVoiceError(InvalidRequestError, BackendUnavailableError):
 
 
 class SynthesisInterruptedError(JuneTtsError):
-    """Speech broke off after sound was heard; ``__cause__`` is the reason.
+    """Speech broke off after sound was heard; ``__cause__`` is the failure behind it, if any.
 
     ``speech`` and ``report`` say what was heard. It is retryable if its cause is.
     """

@@ -20,7 +20,8 @@ class FailoverBackend:
     Guarantees: backends are tried in order of preference; one that fails before any sound costs
     the listener nothing but time, and the next is given the same text from its beginning; a
     backend that has been heard is not replaced, its failure is raised. The last backend is
-    given the utterance's own patience, the others the shorter deadlines.
+    given the utterance's own patience for its first sound, the others the shorter deadline;
+    once one is heard, patience is all that is left.
     """
 
     name = "failover"
@@ -30,11 +31,9 @@ class FailoverBackend:
         backends: Sequence[TtsBackend],
         *,
         first_audio_timeout_s: float,
-        stall_timeout_s: float,
     ) -> None:
         self._backends = tuple(backends)
         self._first_audio_timeout_s = first_audio_timeout_s
-        self._stall_timeout_s = stall_timeout_s
 
     @property
     def capabilities(self) -> Capabilities:
@@ -96,7 +95,9 @@ class FailoverBackend:
     ) -> AsyncIterator[BackendAudio]:
         reasons: list[tuple[str, JuneTtsError]] = []
         for backend in self._backends:
-            hasty = self._in_a_hurry(utterance) if backend is not self._backends[-1] else utterance
+            hasty = utterance
+            if backend is not self._backends[-1]:
+                hasty = replace(utterance, first_audio_timeout_s=self._first_audio_timeout_s)
             try:
                 return await stack.enter_async_context(backend.speak(hasty, replay.reader()))
             except JuneTtsError as error:
@@ -104,13 +105,6 @@ class FailoverBackend:
                 if utterance.observe is not None:
                     utterance.observe(Attempt(backend=backend.name, reason=error.message))
         raise _verdict(reasons)
-
-    def _in_a_hurry(self, utterance: Utterance) -> Utterance:
-        return replace(
-            utterance,
-            first_audio_timeout_s=self._first_audio_timeout_s,
-            stall_timeout_s=self._stall_timeout_s,
-        )
 
 
 def _verdict(reasons: list[tuple[str, JuneTtsError]]) -> JuneTtsError:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from inspect import GEN_SUSPENDED, getgeneratorstate, isgenerator
 from typing import TypeAlias
 
-from anyio import CancelScope, move_on_after, to_thread
+from anyio import CancelScope, CapacityLimiter, move_on_after, to_thread
 
 from junetts._errors import InvalidRequestError
 from junetts._journal import Journal
@@ -109,15 +109,27 @@ class TextFeed:
         """Read the source until it ends; for text given whole there is nothing to do."""
         if self._source is None:
             return
-        source = _pieces(self._source)
         try:
-            try:
-                await self._pump(source)
-            finally:
-                self._end()
-                await _close(source)
+            await self._read(self._source)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self.error = InvalidRequestError(  # the source awaited what somebody else cancelled
+                "the text source was cancelled before its end", field="text"
+            )
         except Exception as error:  # noqa: BLE001  (noqa: reviewed) the caller's own, raised to them
             self.error = error
+        finally:
+            self._end()
+
+    async def _read(self, text: Iterable[str] | AsyncIterable[str]) -> None:
+        source = _pieces(text)
+        try:
+            await self._pump(source)
+        finally:
+            self._end()
+            await _close(source)
 
     async def _pump(self, source: AsyncIterator[str]) -> None:
         while True:
@@ -167,12 +179,14 @@ class _Threaded:
     def __init__(self, pieces: Iterator[str]) -> None:
         self._pieces = pieces
         self._is_abandoned = False
+        # A thread of its own: blocked sources must not use up those that others wait for.
+        self._limiter = CapacityLimiter(1)
 
     def __aiter__(self) -> _Threaded:
         return self
 
     async def __anext__(self) -> str:
-        piece = await to_thread.run_sync(self._next, abandon_on_cancel=True)
+        piece = await to_thread.run_sync(self._next, abandon_on_cancel=True, limiter=self._limiter)
         if piece is _END:
             raise StopAsyncIteration
         return piece  # type: ignore[return-value]  # checked by the feed

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from anyio import to_thread
 
@@ -12,10 +12,12 @@ from junetts._audio import BYTES_PER_SAMPLE, AudioFormat
 from junetts._backend import BackendAudio, Capabilities, Health, SegmentEnd, TtsBackend
 from junetts._canonical import CanonicalPcm
 from junetts._errors import (
+    BackendUnavailableError,
     InvalidRequestError,
     JuneTtsError,
     NoAudioError,
     RemoteProtocolError,
+    UnknownVoiceError,
 )
 from junetts._report import WordTime
 from junetts._segmentation import is_speakable
@@ -55,11 +57,13 @@ class GuardedBackend:
 
     async def warmup(self) -> None:
         """Warm the wrapped backend up."""
-        await self._backend.warmup()
+        with _only_our_errors(self.name):
+            await self._backend.warmup()
 
     async def probe(self) -> Health:
         """Probe the wrapped backend."""
-        return await self._backend.probe()
+        with _only_our_errors(self.name):
+            return await self._backend.probe()
 
     async def aclose(self) -> None:
         """Close the wrapped backend."""
@@ -83,14 +87,17 @@ class GuardedBackend:
     async def _enter(
         self, stack: AsyncExitStack, utterance: Utterance, watch: Watch
     ) -> AsyncIterator[BackendAudio]:
-        context = self._backend.speak(utterance, watch)
-        try:
+        with _only_our_errors(self.name):
+            context = self._backend.speak(utterance, watch)
             return await watch.limit(stack.enter_async_context(context))
-        except JuneTtsError as error:
-            error.backend = error.backend or self.name
-            raise
 
     def _refuse_unsupported(self, utterance: Utterance) -> None:
+        if utterance.voice is not None and not (
+            self.capabilities.voice_ids or self.capabilities.cloning
+        ):
+            raise UnknownVoiceError(
+                "this backend has no voice but its own", field="voice", backend=self.name
+            )
         speed = 1.0 if utterance.prosody is None else utterance.prosody.speed
         if speed != 1.0 and not self.capabilities.speed:
             raise InvalidRequestError(
@@ -154,9 +161,8 @@ class _GuardedAudio:
         except StopAsyncIteration as end:
             self._last = self._unfinished() or end
             self._keep_tail()
-        except JuneTtsError as error:
-            error.backend = error.backend or self._watch.backend
-            self._last = error
+        except Exception as error:  # noqa: BLE001  (noqa: reviewed) raised after the audio
+            self._last = _ours(error, self._watch.backend)
             self._keep_tail()
 
     def _accept(self, item: BackendAudio) -> None:
@@ -233,7 +239,11 @@ class _GuardedAudio:
 
     def _unfinished(self) -> RemoteProtocolError | None:
         if not self._watch.owed:
-            return None
+            if self._watch.has_all_text:
+                return None
+            return RemoteProtocolError(
+                "speech ended before the text did", backend=self._watch.backend
+            )
         index = min(self._watch.owed)
         return RemoteProtocolError(
             f"speech ended before segment {index} was finished", backend=self._watch.backend
@@ -260,3 +270,23 @@ class _GuardedAudio:
             words=words,
             backend=self._watch.backend,
         )
+
+
+@contextmanager
+def _only_our_errors(backend: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  (noqa: reviewed) translated, not swallowed
+        raise _ours(error, backend)  # noqa: B904  its cause is in place
+
+
+def _ours(error: Exception, backend: str) -> JuneTtsError:
+    """The error as one of ours that names the backend: a third party's may raise anything."""
+    if isinstance(error, JuneTtsError):
+        error.backend = error.backend or backend
+        return error
+    ours = BackendUnavailableError(
+        f"the backend failed: {type(error).__name__}: {error}", backend=backend, retryable=False
+    )
+    ours.__cause__ = error
+    return ours

@@ -16,7 +16,6 @@ class _Entry:
     backend: str | None = None
     start_sample: int = 0
     n_samples: int = 0
-    truncated: bool = False
     words: tuple[WordTime, ...] = ()
 
     @property
@@ -70,8 +69,7 @@ class Journal:
         entry = self._entries[index]
         if entry.state == "unspoken":
             self._begin(entry, backend)
-        entry.truncated = truncated
-        entry.state = "spoken"
+        entry.state = "truncated" if truncated else "spoken"
 
     def close(self) -> None:
         """Enter that nothing more will be heard."""
@@ -82,7 +80,7 @@ class Journal:
     @property
     def is_truncated(self) -> bool:
         """Whether a backend ran into its token limit in any segment."""
-        return any(entry.truncated for entry in self._entries)
+        return any(entry.state == "truncated" for entry in self._entries)
 
     @property
     def spoken_text(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Outcome = Literal["speaking", "complete", "cancelled", "truncated", "failed"]
-SegmentState = Literal["unspoken", "speaking", "spoken", "abandoned"]
+SegmentState = Literal["unspoken", "speaking", "spoken", "truncated", "abandoned"]
 Provenance = Literal["native", "aligned", "estimated"]
 
 
@@ -29,7 +29,8 @@ class SegmentReport:
     """One segment: its text, who spoke it, and how much of it was handed out.
 
     ``start_s`` and ``duration_s`` are seconds of the utterance's audio; ``state`` is ``spoken``
-    only if all of the segment's audio was handed out.
+    only if all of the segment's audio was handed out, ``truncated`` if the backend cut it short
+    and ``abandoned`` if it was left.
     """
 
     index: int
@@ -66,7 +67,7 @@ class SpeechReport:
     Attributes:
         outcome: ``complete``, ``cancelled``, ``truncated`` (the backend ran into its token
             limit) or ``failed``; ``speaking`` in a snapshot taken before the end.
-        spoken_text: the text whose audio was handed out in full.
+        spoken_text: the text up to the first segment whose audio was not handed out in full.
         unspoken_text: the rest; the two joined are the text that was given.
         segments: each segment's own record.
         attempts: backends that failed before any sound.

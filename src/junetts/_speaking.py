@@ -13,7 +13,11 @@ from anyio import CancelScope, create_task_group
 from junetts._audio import BYTES_PER_SAMPLE, AudioChunk
 from junetts._backend import BackendAudio, TtsBackend
 from junetts._channel import AudioChannel
-from junetts._errors import BackendTimeoutError, JuneTtsError, SynthesisInterruptedError
+from junetts._errors import (
+    BackendTimeoutError,
+    JuneTtsError,
+    SynthesisInterruptedError,
+)
 from junetts._feed import Text, TextFeed
 from junetts._journal import Journal
 from junetts._report import Attempt, Handover, Outcome, SpeechReport
@@ -63,6 +67,7 @@ class Speaking:
         self._first_audio_at: float | None = None
         self._last_audio_at: float | None = None
         self._n_bytes_made = 0
+        self._paused_s = 0.0  # spent waiting for a listener who is behind
 
     def _observe(self, event: Attempt | Handover) -> None:
         """Enter a failed attempt or a handover into the report."""
@@ -110,7 +115,9 @@ class Speaking:
                 if item.data:
                     self._note_made(len(item.data))
                 if not self._channel.offer(item):
+                    paused_at = time.perf_counter()
                     await self._channel.put(item)
+                    self._paused_s += time.perf_counter() - paused_at
 
     def _note_made(self, n_bytes: int) -> None:
         self._last_audio_at = time.perf_counter()
@@ -263,7 +270,7 @@ class Speaking:
         work_s = self._since_start(self._last_audio_at)
         if work_s is None:
             return None
-        return work_s * self.sample_rate * BYTES_PER_SAMPLE / self._n_bytes_made
+        return (work_s - self._paused_s) * self.sample_rate * BYTES_PER_SAMPLE / self._n_bytes_made
 
     def _cost_usd(self) -> float:
         begun = self._journal.bytes_begun()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from types import TracebackType
 from typing import Protocol
 
 from junetts._audio import AudioChunk
 from junetts._errors import SynthesisInterruptedError, UsageError
 from junetts._report import SpeechReport
-from junetts._speaking import Speaking, running_loop
+from junetts._speaking import Speaking
 from junetts._speech import Speech
 
 
@@ -64,6 +64,10 @@ class SpeechStream:
         # Weakly: the work must not keep alive what its abandonment is recognised by.
         self._finalizer = weakref.finalize(self, source.abandon)
         self._finalizer.atexit = False
+
+    def __repr__(self) -> str:
+        report = self.report
+        return f"<SpeechStream: {report.audio_s:.2f} s, {report.outcome}>"
 
     @property
     def report(self) -> SpeechReport:
@@ -127,18 +131,12 @@ class SpeechStream:
             raise UsageError("a stream is spoken once; call stream() again to hear it again")
         self._is_iterated = True
 
-    def collect(self) -> Coroutine[object, object, Speech]:
-        """All of the speech, to be awaited.
+    async def collect(self) -> Speech:
+        """All of the speech.
 
         Raises:
             SynthesisInterruptedError: if it is not complete; carries what there is.
-            UsageError: if no event loop runs, in which it could be awaited.
         """
-        if running_loop() is None:
-            raise UsageError("no event loop runs here: write `collect_blocking()`")
-        return self._collect()
-
-    async def _collect(self) -> Speech:
         pcm = bytearray()
         try:
             async for chunk in self:

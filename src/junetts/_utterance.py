@@ -96,8 +96,10 @@ class ReferenceClip:
 
     def __post_init__(self) -> None:
         if not isinstance(self.audio, bytes) or not self.audio:
+            what = "nothing" if self.audio == b"" else type(self.audio).__name__
             raise InvalidRequestError(
-                "voice.audio must be the bytes of an audio file, and not empty", field="voice.audio"
+                f"voice.audio must be the bytes of an audio file, or its path, not {what}",
+                field="voice.audio",
             )
         if not isinstance(self.text, str):
             raise InvalidRequestError(
@@ -157,6 +159,8 @@ class Voice:
             ("language", self.language),
             *(("cloud_id", one) for one in ids),
         )
+        if not all(isinstance(clip, ReferenceClip) for clip in self.clips):
+            raise InvalidRequestError("voice.clips must hold ReferenceClip", field="voice.clips")
         for field, value in named:
             if value is not None and (not isinstance(value, str) or not value.strip()):
                 raise InvalidRequestError(

@@ -26,6 +26,7 @@ class Watch:
     ) -> None:
         self.backend = backend
         self.heard = False
+        self.has_all_text = False
         self.owed: dict[int, Segment] = {}
         self._utterance = utterance
         self._segments = aiter(segments)
@@ -40,7 +41,11 @@ class Watch:
         return self
 
     async def __anext__(self) -> Segment:
-        segment = await anext(self._segments)
+        try:
+            segment = await anext(self._segments)
+        except StopAsyncIteration:
+            self.has_all_text = True
+            raise
         if not self.owed:
             self._first_audio_at = self._loop.time() + self._utterance.first_audio_timeout_s
         self.owed[segment.index] = segment

@@ -53,3 +53,9 @@ def test_what_is_no_sound_is_the_peers_fault(rate: int, channels: int, what: str
         PcmFormat(sample_rate=rate, channels=channels)
     PcmFormat(sample_rate=1000, channels=32)
     PcmFormat(sample_rate=768_000)
+
+
+def test_a_chunk_is_short_to_print() -> None:
+    """Whoever prints a chunk sees what it is, not its samples."""
+    chunk = AudioChunk(pcm=bytes(8820), sample_rate=44_100, start_s=1.5, segment=2)
+    assert repr(chunk) == "<AudioChunk: 0.10 s at 44100 Hz, segment 2, from 1.50 s>"

@@ -37,6 +37,15 @@ def spoken_of(config: Config, key: str) -> object:
     return next(s.value for s in config.settings() if s.key == key)
 
 
+def test_a_key_that_cannot_be_one_is_our_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken ``FISH_API_KEY`` is a setting that is wrong, and is not shown."""
+    monkeypatch.setenv("FISH_API_KEY", f"{CANARY} {CANARY}")
+    with pytest.raises(ConfigError, match="FISH_API_KEY") as raised:
+        Config()
+    assert raised.value.key == "cloud.api_keys"
+    assert CANARY not in f"{raised.value!r} {raised.value.__context__!r}"
+
+
 def test_writing_the_default_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that names ``env:FISH_API_KEY`` works for those who have no key, too."""
     written = {"api_keys": ["env:FISH_API_KEY"]}

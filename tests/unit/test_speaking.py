@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from hypothesis import given, settings
@@ -177,9 +178,67 @@ async def test_handovers_are_entered() -> None:
 async def test_a_time_limit_in_the_backend_is_not_ours() -> None:
     """A bare TimeoutError of a backend is not mistaken for the utterance's deadline."""
     async with client(FakeBackend(breaks(TimeoutError("mine"), after=0))) as tts:
-        with pytest.raises(TimeoutError, match="mine") as raised:
+        with pytest.raises(BackendUnavailableError, match="TimeoutError: mine") as raised:
             await tts.synthesize(TEXT, timeout_s=100)
-    assert not isinstance(raised.value, JuneTtsError)
+    assert not isinstance(raised.value, TimeoutError)
+
+
+@pytest.mark.anyio
+async def test_a_source_that_was_cancelled_by_somebody_else() -> None:
+    """What awaits a cancelled task is no end of the text, and no barge-in."""
+
+    async def source() -> AsyncIterator[str]:
+        yield "Hello there, this is the first sentence. And the "
+        task = asyncio.create_task(asyncio.sleep(10))
+        task.cancel()
+        await task
+
+    async with client(FakeBackend()) as tts:
+        with pytest.raises(SynthesisInterruptedError, match="text source was cancelled") as raised:
+            await tts.synthesize(source())
+    assert raised.value.report is not None
+    assert raised.value.report.outcome == "failed"
+    assert raised.value.report.spoken_text.startswith("Hello there")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("method", ["__aiter__", "__iter__"])
+async def test_a_source_that_cannot_be_read_harms_nobody_else(method: str) -> None:
+    """An error in asking for the iterator is that utterance's own."""
+
+    def refuse(_: object) -> object:
+        raise RuntimeError("already consumed")
+
+    source = type("Source", (), {method: refuse})()
+    async with client(FakeBackend()) as tts:
+        other = asyncio.create_task(tts.synthesize(TEXT))
+        with pytest.raises(RuntimeError, match="already consumed"):
+            await tts.synthesize(source)
+        assert (await other).report.outcome == "complete"
+
+
+@pytest.mark.anyio
+async def test_a_backend_that_leaves_text_unread() -> None:
+    """Ending well before the text does is no success."""
+
+    class Hasty(FakeBackend):
+        @asynccontextmanager
+        async def speak(
+            self, utterance: Utterance, segments: AsyncIterable[Segment]
+        ) -> AsyncIterator[AsyncIterator[BackendAudio]]:
+            first = await anext(aiter(segments))
+
+            async def only() -> AsyncIterator[Segment]:
+                yield first
+
+            async with super().speak(utterance, only()) as audio:
+                yield audio
+
+    async with client(Hasty()) as tts:
+        with pytest.raises(SynthesisInterruptedError, match="before the text did") as raised:
+            await tts.synthesize(TEXT)
+    assert raised.value.report is not None
+    assert raised.value.report.unspoken_text != ""
 
 
 FAULTS = st.sampled_from(["none", "error", "hang", "return", "break", "cancel", "silence"])

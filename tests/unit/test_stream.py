@@ -431,12 +431,14 @@ async def test_an_error_after_sound_is_an_interruption() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_foreign_error_reaches_the_listener_as_it_is() -> None:
+async def test_a_foreign_error_becomes_one_of_ours() -> None:
     """A bug in a third party's backend harms its own utterance only."""
     async with client(FakeBackend(breaks(KeyError("bug"), after=1))) as tts:
         stream = tts.stream(TEXT)
-        with pytest.raises(KeyError, match="bug"):
+        with pytest.raises(SynthesisInterruptedError, match="KeyError: 'bug'") as raised:
             await _listen(stream, [])
+        assert isinstance(raised.value.__cause__, BackendUnavailableError)
+        assert isinstance(raised.value.__cause__.__cause__, KeyError)
         assert stream.report.outcome == "failed"
         assert tts.config.sample_rate == 8000
 
