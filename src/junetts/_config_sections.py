@@ -164,7 +164,10 @@ class DemoSection(Section):
 
 
 class FallbackSection(Section):
-    """``[fallback]``: how long a backend may take."""
+    """``[fallback]``: how long a backend may take.
+
+    After sound no backend can take over yet: there, patience applies, not the stall deadline.
+    """
 
     table: ClassVar[str] = "fallback"
 
