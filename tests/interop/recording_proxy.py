@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -89,15 +89,27 @@ class RecordingProxy:
         """Serve one connection of a client."""
         recording = Recording()
         self.recordings.append(recording)
-        server_reader, server_writer = await asyncio.open_connection(self._host, self._port)
+        with closing(writer):  # in any case: also if the rest is cancelled once more
+            server_reader, server_writer = await asyncio.open_connection(self._host, self._port)
+            with closing(server_writer):
+                await self._relay_both(reader, writer, server_reader, server_writer, recording)
+            await _wait_closed(server_writer)
+        await _wait_closed(writer)
+
+    async def _relay_both(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        server_reader: asyncio.StreamReader,
+        server_writer: asyncio.StreamWriter,
+        recording: Recording,
+    ) -> None:
         requests = asyncio.create_task(self._relay_requests(reader, server_writer, recording))
         try:
             await self._copy(server_reader, writer, recording.received, limit=self._cut_after)
         finally:
             requests.cancel()
             await asyncio.wait([requests])
-            await _close(server_writer)
-            await _close(writer)
 
     async def _relay_requests(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, recording: Recording
@@ -145,6 +157,7 @@ async def recording_proxy(
         relay = asyncio.create_task(proxy.relay(reader, writer))
         relays.add(relay)
         relay.add_done_callback(relays.discard)
+        relay.add_done_callback(lambda _: writer.close())  # a task that never began did not
 
     listener = await asyncio.start_server(accept, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
@@ -158,8 +171,7 @@ async def recording_proxy(
         await asyncio.gather(*relays, return_exceptions=True)
 
 
-async def _close(writer: asyncio.StreamWriter) -> None:
-    writer.close()
+async def _wait_closed(writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
         await writer.wait_closed()
 

@@ -67,6 +67,8 @@ class Listener:
         task = asyncio.ensure_future(self._run(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        # Also of a task that was cancelled before it began.
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._serve(reader, writer)
