@@ -15,6 +15,9 @@
     │   ├── RequestRejectedError       the server refused this request      (400, 413, 422)
     │   ├── NoAudioError               success was claimed, nothing is audible
     │   ├── RemoteProtocolError        the peer broke its own protocol
+    │   ├── CheckpointError            model files are missing, damaged or of another kind
+    │   ├── OutOfMemoryError           a device's memory does not suffice     (also a MemoryError)
+    │   ├── EngineError                the in-process model failed
     │   └── UnknownVoiceError          the voice is not known there (also an InvalidRequestError)
     ├── SynthesisInterruptedError      after sound; carries what was heard
     ├── AudioFileError                 a sound file cannot be written           (also an OSError)
@@ -38,11 +41,14 @@ __all__ = [
     "BackendBusyError",
     "BackendTimeoutError",
     "BackendUnavailableError",
+    "CheckpointError",
     "ConfigError",
+    "EngineError",
     "InvalidRequestError",
     "JuneTtsError",
     "NoAudioError",
     "NoBackendAvailableError",
+    "OutOfMemoryError",
     "QuotaError",
     "RateLimitedError",
     "RemoteProtocolError",
@@ -197,6 +203,36 @@ class NoAudioError(BackendUnavailableError):
 
 class RemoteProtocolError(BackendUnavailableError):
     """The peer closed early or sent what its protocol does not allow."""
+
+
+class CheckpointError(BackendUnavailableError):
+    """A checkpoint's files are missing, damaged, or not what their config says.
+
+    Nothing in them was executed. ``path`` is the file or directory concerned and ``tensor`` the
+    name of the weight, if one is.
+    """
+
+    _retryable = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | None = None,
+        tensor: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.path = path
+        self.tensor = tensor
+
+
+class OutOfMemoryError(BackendUnavailableError, MemoryError):
+    """A device's memory does not suffice; the message says how much is needed, where known."""
+
+
+class EngineError(BackendUnavailableError):
+    """The in-process model failed in one utterance; others are not affected."""
 
 
 class UnknownVoiceError(InvalidRequestError, BackendUnavailableError):

@@ -14,11 +14,14 @@ from junetts._errors import (
     BackendBusyError,
     BackendTimeoutError,
     BackendUnavailableError,
+    CheckpointError,
     ConfigError,
+    EngineError,
     InvalidRequestError,
     JuneTtsError,
     NoAudioError,
     NoBackendAvailableError,
+    OutOfMemoryError,
     QuotaError,
     RateLimitedError,
     RemoteProtocolError,
@@ -39,7 +42,8 @@ def test_the_tree_is_as_drawn() -> None:
         assert issubclass(kind, JuneTtsError)
     before_sound = [
         AuthenticationError, QuotaError, RateLimitedError, BackendBusyError, BackendTimeoutError,
-        RequestRejectedError, NoAudioError, RemoteProtocolError, UnknownVoiceError,
+        RequestRejectedError, NoAudioError, RemoteProtocolError, UnknownVoiceError, CheckpointError,
+        OutOfMemoryError, EngineError,
     ]  # fmt: skip
     assert all(issubclass(kind, BackendUnavailableError) for kind in before_sound)
     assert not issubclass(SynthesisInterruptedError, BackendUnavailableError)
@@ -53,6 +57,7 @@ def test_errors_are_also_what_python_calls_them() -> None:
     assert issubclass(BackendTimeoutError, TimeoutError)
     assert issubclass(UnknownVoiceError, InvalidRequestError)
     assert issubclass(AudioFileError, OSError)
+    assert issubclass(OutOfMemoryError, MemoryError)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +73,9 @@ def test_errors_are_also_what_python_calls_them() -> None:
         (NoAudioError, True),
         (RemoteProtocolError, True),
         (UnknownVoiceError, False),
+        (CheckpointError, False),
+        (OutOfMemoryError, True),
+        (EngineError, True),
         (SynthesisInterruptedError, False),
         (InvalidRequestError, False),
         (ConfigError, False),
@@ -76,7 +84,7 @@ def test_errors_are_also_what_python_calls_them() -> None:
 def test_retryable_by_kind(kind: type[JuneTtsError], retryable: bool) -> None:
     """Each kind knows whether another try can help, unless it is told better."""
     assert kind("x").retryable is retryable
-    if kind not in (InvalidRequestError, ConfigError, UnknownVoiceError):
+    if kind not in (InvalidRequestError, ConfigError, UnknownVoiceError, CheckpointError):
         assert kind("x", retryable=not retryable).retryable is not retryable
 
 
@@ -95,6 +103,8 @@ def test_fields_are_kept() -> None:
     assert (error.retry_after_s, error.hint, error.status) == (2.5, "wait", 429)
     assert (error.speech, error.report, error.trace_id) == (None, None, None)
     assert InvalidRequestError("x", field="text").field == "text"
+    damaged = CheckpointError("x", path="codec.pth", tensor="w", hint="h")
+    assert (damaged.path, damaged.tensor, damaged.hint) == ("codec.pth", "w", "h")
     assert ConfigError("x", key="cloud.url").key == "cloud.url"
     assert AudioFileError("x", errno=28).errno == 28
 
