@@ -38,7 +38,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """`mypy --strict` over the package, the tests' tools, and a user's file."""
-    install_wheel(session, "demo,play,test")
+    install_wheel(session, "demo,play,local,test")
     session.install("nox")
     session.run("mypy", "--strict", "src", "noxfile.py")
     session.run("mypy", "--strict", "tests/typing")
@@ -54,7 +54,7 @@ def imports(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Unit, property and contract tests on the built wheel, with coverage."""
-    install_wheel(session, "demo,play,test")
+    install_wheel(session, "demo,play,local,test")
     session.run("coverage", "erase")
     session.run(*PYTEST, "--cov", "--cov-report=", *session.posargs)
     if not session.posargs:
@@ -64,14 +64,14 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def leaks(session: nox.Session) -> None:
     """Thousands of utterances leave nothing behind."""
-    install_wheel(session, "demo,test")
+    install_wheel(session, "demo,local,test")
     session.run(*PYTEST, "tests/leaks", *session.posargs)
 
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """Against the real peers: the fish-speech server and the official SDK."""
-    install_wheel(session, "demo,test")
+    """Against the real peers: fish-speech, its server and its engine, and the official SDK."""
+    install_wheel(session, "demo,local,test")
     session.install("-r", "tests/interop/requirements-client.txt")
     environment = Path(".nox", "interop-server")
     session.run("python", "tests/interop/server_env.py", str(environment))
@@ -81,7 +81,7 @@ def interop(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """The examples in the documentation run, and its pages build without a broken link."""
-    install_wheel(session, "demo,test,docs")
+    install_wheel(session, "demo,local,test,docs")
     session.run(*PYTEST, "docs", "README.md", *session.posargs)
     session.run("mkdocs", "build", "--strict", "--quiet", "--site-dir", session.create_tmp())
 
@@ -89,7 +89,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def long(session: nox.Session) -> None:
     """The property tests with 100,000 examples each; not part of the default run."""
-    install_wheel(session, "demo,test")
+    install_wheel(session, "demo,local,test")
     session.run(*PYTEST, "-m", "long", "--timeout=3600", *session.posargs)
 
 

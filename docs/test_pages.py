@@ -18,13 +18,14 @@ from junetts.cli.app import app
 README = Path(__file__).parent.parent / "README.md"
 REFERENCE = Path(__file__).parent / "reference"
 SETTINGS = (REFERENCE / "settings.md").read_text()
-COMMANDS = ("say", "doctor", "config")
+COMMANDS = ("say", "doctor", "download", "config")
 
 
 @pytest.fixture(autouse=True)
 def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Defaults as they are without a key."""
+    """Defaults as they are without a key, and with caches where most keep theirs."""
     monkeypatch.delenv("FISH_API_KEY", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
 
 
 def test_the_readme_begins_with_two_commands() -> None:
@@ -57,8 +58,9 @@ def test_every_setting_is_documented() -> None:
 def test_choices_and_bounds_are_documented() -> None:
     """What pydantic would accept stands in the row of each setting that has a choice or bound."""
     schema = Config.model_json_schema()
-    for table, section in {"cloud": "CloudSection", "server": "ServerSection"}.items():
-        for name, field in schema["$defs"][section]["properties"].items():
+    for table in ("cloud", "server", "local"):
+        for name, field in schema["$defs"][f"{table.title()}Section"]["properties"].items():
+            field = field | field.get("anyOf", [{}])[0]
             row = next(line for line in SETTINGS.splitlines() if f"| `{table}.{name}` |" in line)
             limits = [field.get(bound) for bound in ("minimum", "maximum")]
             for value in [*field.get("enum", []), *filter(None, limits)]:

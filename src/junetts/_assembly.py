@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+
+from anyio.to_thread import run_sync
 
 from junetts._backend import TtsBackend
 from junetts._config import Config
@@ -12,7 +15,9 @@ from junetts._failover import FailoverBackend
 from junetts._guard import GuardedBackend
 
 AUTO_TIMEOUT_S = 0.3  # how long `auto` waits for a server on this machine to answer
+LOCAL = "local"
 DEMO = "demo"
+_LOCAL_PACKAGES = ("torch", "safetensors", "tokenizers", "tiktoken")
 
 
 def _cloud(config: Config) -> TtsBackend:
@@ -27,6 +32,36 @@ def _server(config: Config) -> TtsBackend:
     return ServerBackend(config.server)
 
 
+def _local(config: Config) -> TtsBackend:
+    if missing := missing_for_local():
+        return _not_installed(f"not installed: {', '.join(missing)}")
+    if config.local.engine == "fish-speech":
+        from junetts.backends._fish_speech import FishSpeechBackend
+
+        return FishSpeechBackend(config.local)
+    try:
+        from junetts.backends.local import LocalBackend
+    except (ImportError, OSError) as error:  # OSError: a shared library that it needs
+        return _not_installed(f"a package cannot be loaded: {error}")
+    return LocalBackend(config.local)
+
+
+def missing_for_local() -> list[str]:
+    """The packages of the extra ``local`` that are not installed."""
+    return [name for name in _LOCAL_PACKAGES if not _is_installed(name)]
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _not_installed(what: str) -> TtsBackend:
+    """In an order of preference it is passed over, like a backend that is down."""
+    from junetts.backends.absent import AbsentBackend
+
+    return AbsentBackend(LOCAL, f"cannot speak on this machine: {what}", extra="local")
+
+
 def _demo(config: Config) -> TtsBackend:
     from junetts.backends.demo import DemoBackend
 
@@ -36,6 +71,7 @@ def _demo(config: Config) -> TtsBackend:
 _BUILDERS: dict[str, Callable[[Config], TtsBackend]] = {
     "cloud": _cloud,
     "server": _server,
+    LOCAL: _local,
     DEMO: _demo,
 }
 
@@ -62,8 +98,9 @@ async def chosen(config: Config) -> tuple[object, ...]:
 
     That is the cloud if it has a key; else the server if the settings name its url, its key or
     a voice there, so that its own error tells if it is down; else a server that is found on this
-    machine, busy or not; else the demo voice. What accepts a connection on the server's port and
-    then says nothing is taken for a busy server, whatever it is.
+    machine, busy or not; else the model on this machine, if the settings name its checkpoint, or
+    the usual one is there and torch is installed; else the demo voice. What accepts a connection
+    on the server's port and then says nothing is taken for a busy server, whatever it is.
     """
     if config.backends:
         return config.backends
@@ -71,6 +108,8 @@ async def chosen(config: Config) -> tuple[object, ...]:
         return ("cloud",)
     if _is_server_configured(config) or await _finds_server(config):
         return ("server",)
+    if "checkpoint" in config.local.model_fields_set or await run_sync(_finds_checkpoint, config):
+        return (LOCAL,)
     return (DEMO,)
 
 
@@ -84,6 +123,11 @@ async def _finds_server(config: Config) -> bool:
     from junetts.backends.server import answers
 
     return await answers(config.server, timeout_s=AUTO_TIMEOUT_S)
+
+
+def _finds_checkpoint(config: Config) -> bool:
+    config_file = config.local.checkpoint_directory / "config.json"
+    return config_file.is_file() and _is_installed("torch")  # found, not imported: no wait
 
 
 def _let_announce(backend: object) -> None:

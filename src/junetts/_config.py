@@ -14,6 +14,7 @@ from junetts._config_sections import (
     CloudSection,
     DemoSection,
     FallbackSection,
+    LocalSection,
     Seconds,
     Section,
     ServerSection,
@@ -39,20 +40,21 @@ __all__ = [
     "Config",
     "DemoSection",
     "FallbackSection",
+    "LocalSection",
     "Section",
     "ServerSection",
     "Setting",
     "resolve",
 ]
 
-BACKEND_NAMES = ("cloud", "server", "demo")
+BACKEND_NAMES = ("cloud", "server", "local", "demo")
 _BACKEND_MEMBERS = ("name", "capabilities", "warmup", "probe", "speak", "aclose")
 DEFAULT = "default"
 
 
 _SECTIONS: dict[str, type[Section]] = {
     section.table: section
-    for section in (CloudSection, ServerSection, DemoSection, FallbackSection)
+    for section in (CloudSection, ServerSection, LocalSection, DemoSection, FallbackSection)
 }
 
 
@@ -117,6 +119,7 @@ class Config(Section):
     ahead_s: Seconds = 30.0
     cloud: CloudSection = Field(default_factory=CloudSection)
     server: ServerSection = ServerSection()
+    local: LocalSection = Field(default_factory=LocalSection)
     demo: DemoSection = DemoSection()
     fallback: FallbackSection = FallbackSection()
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
@@ -45,6 +47,24 @@ def _as_number(value: object) -> object:
 def _none_if_blank(value: object) -> object:
     """TOML cannot say null; an empty text says it."""
     return None if isinstance(value, str) and not value.strip() else value
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", name):
+        raise ValueError(f"must be one of auto, cpu, cuda, cuda:N, mps, not {name[:40]!r}")
+    return name
+
+
+def _not_blank(path: str) -> str:
+    if not path.strip():
+        raise ValueError("must be the path of a directory, not empty")
+    return path
+
+
+def _voice_cache() -> str:
+    """Where caches are kept by those who have said so, else where most keep theirs."""
+    folder = os.environ.get("XDG_CACHE_HOME", "")
+    return f"{folder if os.path.isabs(folder) else '~/.cache'}/junetts/voices"
 
 
 def _url(*schemes: str) -> AfterValidator:
@@ -153,6 +173,50 @@ class ServerSection(Section):
     use_memory_cache: Literal["on", "off"] = "on"
     queue_limit: Annotated[int, Field(ge=0, le=10_000)] = 32
     connect_timeout_s: Seconds = 5.0
+
+
+class LocalSection(Section):
+    """``[local]``: Fish Speech on this machine.
+
+    Attributes:
+        checkpoint: the model's directory.
+        device: ``auto`` takes a GPU if there is one.
+        dtype: ``auto`` takes what suits the device.
+        engine: ``stream`` is junetts's own, ``fish-speech`` the upstream package.
+        max_batch: utterances that share the model at once; others wait.
+        max_context: columns of memory per utterance; None is what the checkpoint allows, at
+            most 8192.
+        max_new_tokens: per segment; running into it truncates speech.
+        chunk_frames: the longest chunk, in frames of 46 ms.
+        voice_cache: directory in which the codes of imitated recordings are kept; none if empty.
+        prefix_cache_mb: memory for the prompts of voices, in MiB.
+    """
+
+    table: ClassVar[str] = "local"
+
+    checkpoint: Annotated[str, AfterValidator(_not_blank)] = "checkpoints/openaudio-s1-mini"
+    device: Annotated[str, AfterValidator(_device)] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    engine: Literal["stream", "fish-speech"] = "stream"
+    max_batch: Annotated[int, Field(ge=1, le=64)] = 4
+    max_context: Annotated[
+        Annotated[int, Field(ge=256, le=32_768)] | None, BeforeValidator(_none_if_blank)
+    ] = None
+    max_new_tokens: Annotated[int, Field(ge=1, le=8192)] = 1024
+    chunk_frames: Annotated[int, Field(ge=1, le=64)] = 16
+    voice_cache: str = Field(default_factory=_voice_cache)
+    prefix_cache_mb: Annotated[int, Field(ge=0, le=1_048_576)] = 512
+
+    @property
+    def checkpoint_directory(self) -> Path:
+        """The checkpoint's directory, from the current one if it is relative."""
+        return Path(os.path.expanduser(self.checkpoint))
+
+    @property
+    def voice_directory(self) -> Path | None:
+        """Where codes of voices are kept on disk, or None for memory alone."""
+        written = self.voice_cache.strip()
+        return Path(os.path.expanduser(written)) if written else None
 
 
 class DemoSection(Section):

@@ -24,7 +24,7 @@ anything = st.recursive(
     max_leaves=6,
 )
 SOUND = {
-    "backends": st.lists(st.sampled_from(["cloud", "server", "demo"]), unique=True),
+    "backends": st.lists(st.sampled_from(["cloud", "server", "local", "demo"]), unique=True),
     "sample_rate": st.integers(8000, 192_000),
     "ahead_s": st.floats(0.001, 86_400),
     "cloud.model": st.sampled_from(["s1", "s2-pro", "s2.1-pro"]),
@@ -32,6 +32,8 @@ SOUND = {
     "cloud.normalize": st.booleans(),
     "cloud.opus_bitrate": st.sampled_from([-1000, 24000, 64000]),
     "server.queue_limit": st.integers(0, 10_000),
+    "local.device": st.sampled_from(["auto", "cpu", "cuda:3"]),
+    "local.max_context": st.integers(256, 32_768),
     "fallback.stall_timeout_s": st.floats(0.5, 60),
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from junetts.backends import demo, server
 from junetts.testing import FishServer, ServerCall
 
 
-@pytest.mark.parametrize("name", ["cloud", "server", "demo"])
+@pytest.mark.parametrize("name", ["cloud", "server", "local", "demo"])
 def test_every_built_in_backend_can_be_built(name: str) -> None:
     """Building contacts nothing and gives a backend of that name."""
     backend = build(name, Config(cloud={"api_keys": ["k"]}))
@@ -28,8 +30,9 @@ def test_every_built_in_backend_can_be_built(name: str) -> None:
 
 def test_an_unknown_backend_is_named() -> None:
     """The error lists those there are."""
-    with pytest.raises(ConfigError, match="backends names 'local'; there are: cloud, server, demo"):
-        build("local", Config())
+    known = "backends names 'edge'; there are: cloud, server, local, demo"
+    with pytest.raises(ConfigError, match=known):
+        build("edge", Config())
 
 
 @pytest.mark.parametrize(("field", "key"), [("model", "cloud.model"), (None, "cloud")])
@@ -77,7 +80,9 @@ async def test_another_built_in_backend_may_be_asked_for() -> None:
     demo = wiring.backend("demo")
     assert wiring.backend("demo") is demo
     assert [backend.name for backend in wiring.configured] == ["fake"]
-    with pytest.raises(InvalidRequestError, match="one of fake, cloud, server, demo, not 'x'"):
+    with pytest.raises(
+        InvalidRequestError, match="one of fake, cloud, server, local, demo, not 'x'"
+    ):
         wiring.backend("x")
     await wiring.aclose()
 
@@ -106,17 +111,94 @@ def found(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         ({"server": {"format": "mp3"}}, [True], "server"),
         ({}, [True], "server"),
         ({}, [False], "demo"),
+        ({"local": {"device": "cpu"}}, [False], "demo"),
+        ({"local": {"checkpoint": "nowhere"}}, [False], "local"),
+        ({"local": {"checkpoint": "checkpoints/openaudio-s1-mini"}}, [False], "local"),
+        ({"local": {"checkpoint": "nowhere"}}, [True], "server"),
         ({"backends": ["demo", "cloud"]}, [], "demo"),
     ],
 )
 async def test_what_is_chosen(
-    config: dict[str, object], found_now: list[bool], expected: str, found: list[bool]
+    config: dict[str, object],
+    found_now: list[bool],
+    expected: str,
+    found: list[bool],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    """A key, else a server that is configured, else one that is found, else the demo voice."""
+    """A key, else a server, else a model here, else the demo voice; first what is configured."""
+    monkeypatch.chdir(tmp_path)
     found += found_now
     order = await chosen(Config(**{"cloud": {"api_keys": []}} | config))
     assert order[0] == expected
     assert found == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("has_torch", "expected"), [(True, "local"), (False, "demo")])
+async def test_a_checkpoint_that_is_there_is_taken(
+    has_torch: bool,
+    expected: str,
+    found: list[bool],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """The usual one, if it could be used; a folder without a model is none."""
+    checkpoint = tmp_path / "checkpoints" / "openaudio-s1-mini"
+    checkpoint.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: has_torch or None)
+    config = Config(cloud={"api_keys": []})
+    found += [False, False]
+    assert await chosen(config) == ("demo",)
+    (checkpoint / "config.json").touch()
+    assert await chosen(config) == (expected,)
+
+
+@pytest.fixture
+def without_tiktoken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra ``local`` is only half installed."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if "tik" in name else name)
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("without_tiktoken")
+async def test_a_missing_extra_is_named_where_it_is_needed() -> None:
+    """Building does not fail, so that others can speak; asking does, with what to install."""
+    backend = build("local", Config())
+    assert isinstance(backend, TtsBackend)
+    health = await backend.probe()
+    assert health.status == "unavailable"
+    assert health.detail == "cannot speak on this machine: not installed: tiktoken"
+    assert health.hint == 'pip install "junetts[local]"'
+    with pytest.raises(BackendUnavailableError, match="not installed: tiktoken"):
+        await backend.warmup()
+    async with TTS(Config(backends=["local"])) as tts:
+        with pytest.raises(BackendUnavailableError, match="not installed: tiktoken") as raised:
+            await tts.synthesize("Hello.")
+    assert (raised.value.backend, raised.value.retryable) == ("local", False)
+    assert raised.value.hint == 'pip install "junetts[local]"'
+    async with TTS(Config(backends=["local", FakeBackend()])) as tts:
+        speech = await tts.synthesize("Hello.")
+    assert speech.report.backend == "fake"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("error", [ImportError("broken wheel"), OSError("libc10.so not found")])
+async def test_packages_that_cannot_be_loaded(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An installation that is broken is told like one that is missing."""
+    load = builtins.__import__
+
+    def broken(name: str, *rest: object) -> object:
+        if name == "junetts.backends.local":
+            raise error
+        return load(name, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", broken)
+    health = await build("local", Config()).probe()
+    assert health.detail == f"cannot speak on this machine: a package cannot be loaded: {error}"
 
 
 @pytest.mark.anyio

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from junetts._backend import Capabilities, Health
 from junetts._config import CloudSection, Config, ServerSection, resolve
 from junetts._errors import ConfigError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Backend:
@@ -145,9 +142,21 @@ def test_config_reads_neither_file_nor_environment(
             "must be one of 32000, 44100 when cloud.format is mp3, not 8000",
         ),
         ({"cloud": {"format": "opus", "sample_rate": 44100}}, "cloud.sample_rate", "48000"),
+        ({"local": {"device": "gpu"}}, "local.device", "one of auto, cpu, cuda, cuda:N, mps, not"),
+        ({"local": {"device": "cuda:x"}}, "local.device", "not 'cuda:x'"),
+        ({"local": {"device": "cpu\n"}}, "local.device", "one of auto, cpu"),
+        ({"local": {"dtype": "int8"}}, "local.dtype", "auto, float32, bfloat16, float16, not"),
+        ({"local": {"engine": "vllm"}}, "local.engine", "one of stream, fish-speech, not 'vllm'"),
+        ({"local": {"max_batch": 65}}, "local.max_batch", "a whole number from 1 to 64, not 65"),
+        ({"local": {"max_context": 8}}, "local.max_context", "from 256 to 32768, not 8"),
+        ({"local": {"max_new_tokens": 0}}, "local.max_new_tokens", "from 1 to 8192, not 0"),
+        ({"local": {"chunk_frames": 65}}, "local.chunk_frames", "from 1 to 64, not 65"),
+        ({"local": {"prefix_cache_mb": -1}}, "local.prefix_cache_mb", "not -1"),
+        ({"local": {"checkpoint": " "}}, "local.checkpoint", "the path of a directory, not empty"),
+        ({"local": {"chekpoint": "x"}}, "local.chekpoint", "did you mean local.checkpoint?"),
         ({"backends": 3}, "backends", "backends must be a list of backends, not int"),
         ({"backends": "clod"}, "backends", "an unknown backend, 'clod'; did you mean cloud?"),
-        ({"backends": ["zzz"]}, "backends", "'zzz'; there are cloud, server, demo"),
+        ({"backends": ["zzz"]}, "backends", "'zzz'; there are cloud, server, local, demo"),
         ({"backends": ["auto", "cloud"]}, "backends", "an unknown backend, 'auto'"),
         ({"backends": ["cloud", "cloud"]}, "backends", "backends lists cloud more than once"),
         ({"backends": [Backend("cloud"), "cloud"]}, "backends", "lists cloud more than once"),
@@ -219,6 +228,30 @@ def test_blank_text_is_no_voice() -> None:
     assert Config(cloud={"voice": " "}).cloud.voice is None
 
 
+def test_directories_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tilde is the home folder; caches are where they should be; no directory is no cache."""
+    monkeypatch.setenv("HOME", "/home/june")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    local = Config().local
+    assert local.checkpoint_directory == Path("checkpoints/openaudio-s1-mini")
+    assert local.voice_directory == Path("/home/june/.cache/junetts/voices")
+    assert Config(local={"checkpoint": "~/s2"}).local.checkpoint_directory == Path("/home/june/s2")
+    assert Config(local={"voice_cache": "~/v"}).local.voice_directory == Path("/home/june/v")
+    assert Config(local={"voice_cache": " "}).local.voice_directory is None
+    nobody = Config(local={"checkpoint": "~no such user/x"}).local
+    assert nobody.checkpoint_directory == Path("~no such user/x")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert Config().local.voice_directory == Path("/cache/junetts/voices")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert Config().local.voice_directory == Path("/home/june/.cache/junetts/voices")
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "mps", "cuda", "cuda:0", "cuda:12"])
+def test_devices(device: str) -> None:
+    """Names as torch has them, and the choice left to junetts."""
+    assert Config(local={"device": device}).local.device == device
+
+
 def test_is_immutable() -> None:
     """A config that is in use cannot change under its users."""
     with pytest.raises(ValueError, match="frozen"):
@@ -269,6 +302,9 @@ def test_every_setting_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None
         "CLOUD__FEATURES": "quality-guard",
         "SERVER__URL": "https://tts.example/",
         "SERVER__USE_MEMORY_CACHE": "off",
+        "LOCAL__DEVICE": "cuda:1",
+        "LOCAL__MAX_CONTEXT": "2048",
+        "LOCAL__PREFIX_CACHE_MB": "0",
         "DEMO__VOICE": "en-gb",
         "FALLBACK__STALL_TIMEOUT_S": "1",
     }
@@ -282,6 +318,8 @@ def test_every_setting_has_its_variable(monkeypatch: pytest.MonkeyPatch) -> None
     assert (config.cloud.timestamps, config.cloud.normalize_loudness) == (True, False)
     assert config.cloud.features == ("quality-guard",)
     assert (config.server.url, config.server.use_memory_cache) == ("https://tts.example/", "off")
+    assert (config.local.device, config.local.max_context) == ("cuda:1", 2048)
+    assert config.local.prefix_cache_mb == 0
     assert config.demo.voice == "en-gb"
     assert config.fallback.stall_timeout_s == 1.0
 

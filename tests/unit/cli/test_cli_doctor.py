@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from junetts import _assembly
 from junetts._config import Config, ServerSection
 from junetts._errors import BackendUnavailableError
 from junetts.cli import doctor as doctor_module
@@ -50,13 +51,26 @@ async def test_bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without settings the demo voice would speak; what lacks is named, and is not in the way."""
     findings = await examine(None)
     checks = by_name(findings)
-    assert list(checks) == ["settings", "cloud", "server", "demo", "play"]
+    assert list(checks) == ["settings", "cloud", "server", "local", "demo", "play"]
     assert checks["settings"].detail == "no file; environment and defaults"
     assert checks["cloud"].mark == "!"
     assert "FISH_API_KEY" in str(checks["cloud"].fix)
     assert checks["server"].mark == "!"
     assert "connection refused" in checks["server"].detail
     assert findings.speaks_with == "demo"
+
+
+@pytest.mark.anyio
+async def test_missing_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without torch the fix is to install it; it is not in the way of who has not asked for it."""
+    monkeypatch.setattr(_assembly, "_LOCAL_PACKAGES", ("no_such_package",))
+    findings = await examine(None)
+    check = by_name(findings)["local"]
+    assert (check.mark, check.fix) == ("!", 'pip install "junetts[local]"')
+    monkeypatch.setenv("JUNETTS_LOCAL__CHECKPOINT", "somewhere")
+    findings = await examine(None)
+    assert by_name(findings)["local"].mark == "x"
+    assert findings.speaks_with is None
 
 
 @pytest.mark.anyio
