@@ -1,1 +1,1 @@
-"""The command line: say, doctor, config."""
+"""The command line: say, doctor, download, config."""

@@ -22,7 +22,7 @@ from junetts.cli.failures import (
 
 app = typer.Typer(
     name="junetts",
-    help="Speak text with Fish Speech: in the cloud, on a server, or with the demo voice.",
+    help="Speak text with Fish Speech: in the cloud, on a server, or on this machine.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -93,7 +93,8 @@ def say(
         ),
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Speak with cloud, server or demo only.")
+        str | None,
+        typer.Option(metavar="NAME", help="Speak with cloud, server, local or demo only."),
     ] = None,
     voice: Annotated[
         str | None, typer.Option(metavar="ID", help="The voice, by its id on the backend.")
@@ -137,6 +138,26 @@ def doctor(as_json: AsJson = False, config: ConfigPath = None) -> None:
         from junetts.cli.doctor import doctor
 
         return doctor(config, as_json=as_json)
+
+    _exit_with(work)
+
+
+@app.command()
+def download(
+    model: Annotated[str, typer.Argument(metavar="s1-mini|s2-pro", help="Which model.")],
+    to: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Where to; checkpoints/NAME is the default.")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Accept the licence of the weights, and do not ask.")
+    ] = False,
+) -> None:
+    """Download a model to speak with on this machine."""
+
+    def work() -> int:
+        from junetts.cli.download import download
+
+        return download(model, to=to, is_agreed=yes)
 
     _exit_with(work)
 
