@@ -40,7 +40,7 @@ def make_checkpoint(source: Path, target: Path) -> None:
     """Write the served checkpoint to `target`, an existing directory."""
     make_language_model(source, target)
     make_codec(source, target)
-    for name in ("tokenizer.tiktoken", "special_tokens.json"):
+    for name in ("tokenizer.tiktoken", "special_tokens.json", "codec_config.json"):
         shutil.copyfile(source / name, target / name)
 
 

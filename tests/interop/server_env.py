@@ -1,4 +1,8 @@
-"""The virtual environment in which the real fish-speech server runs, made once and then reused."""
+"""The virtual environment of the real fish-speech, made once and then reused.
+
+Its server runs there, and so does whatever compares our engine with upstream's: what junetts
+depends on is installed, junetts itself is not, because it changes from run to run.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "requirements-server.txt"
 REQUIREMENTS_NODEPS = HERE / "requirements-server-nodeps.txt"
+PROJECT = HERE.parents[1] / "pyproject.toml"
 CODEC_CONFIG = HERE / "s1_tiny_codec.yaml"
 CHECKPOINT_MAKER = HERE / "make_checkpoint.py"
 CHECKPOINT_SOURCE = HERE.parent / "data" / "s1-tiny"
@@ -29,11 +35,18 @@ def checkpoint_of(env: Path) -> Path:
     return env / "s1-tiny"
 
 
+def our_dependencies() -> list[str]:
+    """Return what junetts needs to speak with a model on this machine."""
+    project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
+    needed: list[str] = [*project["dependencies"], *project["optional-dependencies"]["local"]]
+    return needed
+
+
 def fingerprint() -> str:
     """Return a digest of everything that the environment is made from."""
     inputs = [REQUIREMENTS, REQUIREMENTS_NODEPS, HERE.parent / "constraints.txt"]
     inputs += [CODEC_CONFIG, CHECKPOINT_MAKER, *sorted(CHECKPOINT_SOURCE.iterdir())]
-    digest = hashlib.sha256(sys.version.encode())
+    digest = hashlib.sha256("\n".join([sys.version, *our_dependencies()]).encode())
     for path in inputs:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
@@ -51,8 +64,9 @@ def run(python: Path, *arguments: str | Path) -> None:
 
 
 def install(python: Path) -> None:
-    """Install the server and what it needs."""
-    run(python, "-m", "pip", "install", "--quiet", "-r", REQUIREMENTS)
+    """Install upstream and what it needs, and what junetts needs beside it."""
+    ours = our_dependencies()
+    run(python, "-m", "pip", "install", "--quiet", "-r", REQUIREMENTS, *ours)
     run(python, "-m", "pip", "install", "--quiet", "--no-deps", "-r", REQUIREMENTS_NODEPS)
 
 
