@@ -61,7 +61,9 @@ def watched_engine() -> Stopwatch:
     stopwatch.watch(DualAR, "main_logits", "head")
     stopwatch.watch(DualAR, "fast", "fast AR")
     stopwatch.watch(DualAR, "fast_logits", "fast AR")
-    stopwatch.watch(frame.Sampler, "choose", "sampling")
+    stopwatch.watch(frame, "_token", "sampling")  # calls main_logits
+    stopwatch.watch(frame, "_residual_noise", "sampling")
+    stopwatch.watch(frame._Sampler, "code", "sampling")
     stopwatch.watch(CodecStream, "push", "codec")
     return stopwatch
 

@@ -46,6 +46,17 @@ def test_unused_context_takes_no_memory() -> None:
     assert psutil.Process().memory_info().rss - before < 100 * 2**20
 
 
+def test_a_column_costs_nothing_but_itself() -> None:
+    """Writing one touches no other, in any dtype: some of torch's ways copy the whole buffer."""
+    shape = replace(sizes("s1"), slow=replace(SLOW, n_layers=1, n_kv_heads=8, head_dim=128))
+    cache = KvCache(shape, n_slots=4, context=2**16, device="cpu", dtype=torch.bfloat16)
+    before = psutil.Process().memory_info().rss
+    here = Scattered(positions=torch.tensor([7, 70, 700, 7000]), span=7001)
+    here.write(cache.layers[0].keys, torch.ones(4, 1, 8, 128).bfloat16())
+    assert cache.keys.nbytes > 500 * 2**20
+    assert psutil.Process().memory_info().rss - before < 100 * 2**20
+
+
 def test_what_cannot_be_had_is_a_memory_error() -> None:
     """Asking for more addresses than there are is no operating system error."""
     with pytest.raises(MemoryError, match="bytes of address space"):
