@@ -169,12 +169,12 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=0, metavar="FRAMES")
     parser.add_argument("--event-loop", type=int, default=0, metavar="FRAMES")
     arguments = parser.parse_args()
+    logging.getLogger("junetts").setLevel(logging.ERROR)  # that speech does not end, each time
     if arguments.event_loop:
         options = {"dtype": arguments.dtype, "n_frames": arguments.event_loop}
         found = asyncio.run(event_loop(arguments.checkpoint, arguments.text, **options))
         print(json.dumps(found))
         return
-    logging.getLogger("junetts").setLevel(logging.ERROR)  # that speech does not end, each time
     begin = time.perf_counter()
     import junetts.engine
 
