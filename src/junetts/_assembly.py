@@ -13,6 +13,7 @@ from junetts._config import Config
 from junetts._errors import ConfigError, InvalidRequestError
 from junetts._failover import FailoverBackend
 from junetts._guard import GuardedBackend
+from junetts._relay import HandoverRules
 
 AUTO_TIMEOUT_S = 0.3  # how long `auto` waits for a server on this machine to answer
 LOCAL = "local"
@@ -166,7 +167,11 @@ class Wiring:
         fallback = self._config.fallback
         self._preferred = FailoverBackend(
             backends,
-            first_audio_timeout_s=fallback.first_audio_timeout_s,
+            rules=HandoverRules(
+                first_audio_timeout_s=fallback.first_audio_timeout_s,
+                stall_timeout_s=fallback.stall_timeout_s,
+                on_partial=fallback.on_partial,
+            ),
         )
 
     def _add(self, entry: object, *, is_wanted: bool = True) -> str:

@@ -61,6 +61,14 @@ def _not_blank(path: str) -> str:
     return path
 
 
+def _context(n_columns: int | None) -> int | None:
+    """As a bound of the field, None would be compared with it."""
+    least, most = 256, 32_768
+    if n_columns is not None and not least <= n_columns <= most:
+        raise ValueError(f"must be from {least} to {most}, not {n_columns}")
+    return n_columns
+
+
 def _voice_cache() -> str:
     """Where caches are kept by those who have said so, else where most keep theirs."""
     folder = os.environ.get("XDG_CACHE_HOME", "")
@@ -200,7 +208,7 @@ class LocalSection(Section):
     engine: Literal["stream", "fish-speech"] = "stream"
     max_batch: Annotated[int, Field(ge=1, le=64)] = 4
     max_context: Annotated[
-        Annotated[int, Field(ge=256, le=32_768)] | None, BeforeValidator(_none_if_blank)
+        int | None, BeforeValidator(_none_if_blank), AfterValidator(_context)
     ] = None
     max_new_tokens: Annotated[int, Field(ge=1, le=8192)] = 1024
     chunk_frames: Annotated[int, Field(ge=1, le=64)] = 16
@@ -228,9 +236,10 @@ class DemoSection(Section):
 
 
 class FallbackSection(Section):
-    """``[fallback]``: how long a backend may take.
+    """``[fallback]``: how long a backend may take, and what happens when another takes over.
 
-    After sound no backend can take over yet: there, patience applies, not the stall deadline.
+    ``on_partial`` is about the sentence that was broken off: ``respeak`` says it again from its
+    beginning, ``fail`` gives up.
     """
 
     table: ClassVar[str] = "fallback"
@@ -238,3 +247,4 @@ class FallbackSection(Section):
     first_audio_timeout_s: Seconds = 3.0
     stall_timeout_s: Seconds = 3.0
     patience_s: Seconds = 30.0
+    on_partial: Literal["respeak", "fail"] = "respeak"

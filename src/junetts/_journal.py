@@ -13,10 +13,15 @@ class _Entry:
     segment: Segment
     speakable: bool
     state: SegmentState = "unspoken"
-    backend: str | None = None
+    backends: list[str] = field(default_factory=list)  # that began it, one after another
     start_sample: int = 0
     n_samples: int = 0
     words: tuple[WordTime, ...] = ()
+
+    @property
+    def backend(self) -> str | None:
+        """Who speaks it, or has."""
+        return self.backends[-1] if self.backends else None
 
     @property
     def is_done(self) -> bool:
@@ -31,6 +36,8 @@ class Journal:
     Pure: no clock, no I/O. Segments are added in order, as text becomes known; audio is entered
     when it is handed out, not when it is made. A segment is ``spoken`` only once all of its audio
     was handed out. ``spoken_text`` is the longest prefix of which nothing remains to be said.
+    A segment that another backend begins anew is entered where it begins now; what was heard of
+    it before counts in ``n_samples`` only.
     """
 
     sample_rate: int
@@ -46,7 +53,7 @@ class Journal:
     def heard(self, index: int, n_samples: int, *, backend: str) -> float:
         """Enter audio that is handed out now; returns where it starts, in seconds."""
         entry = self._entries[index]
-        if entry.state != "speaking":
+        if entry.state != "speaking" or entry.backend != backend:
             self._begin(entry, backend)
         start_s = self.n_samples / self.sample_rate
         entry.n_samples += n_samples
@@ -54,11 +61,13 @@ class Journal:
         return start_s
 
     def _begin(self, entry: _Entry, backend: str) -> None:
-        if entry.state != "unspoken":
+        if entry.state not in ("unspoken", "speaking"):
             raise ValueError(f"segment {entry.segment.index} is already {entry.state}")
         entry.state = "speaking"
-        entry.backend = backend
+        entry.backends.append(backend)
         entry.start_sample = self.n_samples
+        entry.n_samples = 0
+        entry.words = ()
 
     def words(self, index: int, words: tuple[WordTime, ...]) -> None:
         """Enter the segment's word times; they replace earlier ones."""
@@ -67,7 +76,7 @@ class Journal:
     def ended(self, index: int, *, backend: str, truncated: bool = False) -> None:
         """Enter that all of the segment's audio was handed out."""
         entry = self._entries[index]
-        if entry.state == "unspoken":
+        if entry.state == "unspoken" or entry.backend != backend:
             self._begin(entry, backend)
         entry.state = "truncated" if truncated else "spoken"
 
@@ -116,7 +125,7 @@ class Journal:
         """UTF-8 bytes of the segments begun, by the backend that spoke them."""
         totals: dict[str, int] = {}
         for entry in self._entries:
-            if entry.backend is not None:
-                n_bytes = len(entry.segment.text.encode("utf-8", "replace"))
-                totals[entry.backend] = totals.get(entry.backend, 0) + n_bytes
+            n_bytes = len(entry.segment.text.encode("utf-8", "replace"))
+            for backend in entry.backends:
+                totals[backend] = totals.get(backend, 0) + n_bytes
         return totals

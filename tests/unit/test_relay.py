@@ -1,0 +1,298 @@
+"""One backend going on for another: what is repeated, what is lost, what the listener learns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from fakes import (
+    CHUNK_S,
+    RATE_HZ,
+    FakeBackend,
+    Performance,
+    audio,
+    breaks,
+    client,
+    hangs,
+    settled,
+    speaks,
+    tone_pcm,
+)
+from junetts import TTS
+from junetts._backend import BackendAudio
+from junetts._errors import (
+    AuthenticationError,
+    BackendUnavailableError,
+    NoBackendAvailableError,
+    SynthesisInterruptedError,
+)
+from junetts._report import Attempt, Handover, SpeechReport
+from junetts._utterance import Segment
+from virtual_time import VIRTUAL_TIME
+
+SENTENCES = ["This is the first one. ", "This is the second one. ", "This is the third one. "]
+TEXT = "".join(SENTENCES)
+SENTENCE_S = 3 * CHUNK_S
+TAIL_S = 0.005
+GONE = BackendUnavailableError("gone")
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, object]]:
+    """No test here waits for real time."""
+    return VIRTUAL_TIME
+
+
+def ends_then_breaks(*, segment: int) -> Performance:
+    """Finishes its segments, and fails before any sound of this one."""
+    return breaks(GONE, segment=segment, after=0)
+
+
+async def report_of(tts: TTS, text: str = TEXT) -> SpeechReport:
+    """Speak, completely."""
+    return (await tts.synthesize(text)).report
+
+
+@pytest.mark.anyio
+async def test_between_two_sentences_nothing_is_repeated_and_nothing_lost() -> None:
+    """The next backend is given exactly what the first one has not finished."""
+    first = FakeBackend(ends_then_breaks(segment=1), name="first")
+    second = FakeBackend(name="second")
+    async with client(first, second) as tts:
+        report = await report_of(tts)
+    assert second.given == SENTENCES[1:]
+    assert report.outcome == "complete"
+    assert report.spoken_text == TEXT
+    assert report.audio_s == pytest.approx(3 * SENTENCE_S)
+    assert [segment.backend for segment in report.segments] == ["first", "second", "second"]
+    assert report.handovers == (
+        Handover(from_backend="first", to_backend="second", segment=1, reason="gone"),
+    )
+    assert report.attempts == ()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("segment", [0, 1, 2])
+async def test_an_interrupted_sentence_is_spoken_again(segment: int) -> None:
+    """It begins anew; what was heard of it counts as audio, not as its own."""
+    first = FakeBackend(breaks(GONE, segment=segment, after=2), name="first")
+    second = FakeBackend(name="second")
+    async with client(first, second) as tts:
+        report = await report_of(tts)
+    assert second.given == SENTENCES[segment:]
+    assert (report.outcome, report.spoken_text) == ("complete", TEXT)
+    assert report.handovers[0].segment == segment
+    assert report.audio_s == pytest.approx(3 * SENTENCE_S + 2 * CHUNK_S + TAIL_S)
+    again = report.segments[segment]
+    assert (again.backend, again.state) == ("second", "spoken")
+    assert again.start_s == pytest.approx(segment * SENTENCE_S + 2 * CHUNK_S + TAIL_S)
+    assert again.duration_s == pytest.approx(SENTENCE_S)
+
+
+@pytest.mark.anyio
+async def test_giving_up_instead_raises_what_broke_it_off() -> None:
+    """With ``on_partial = "fail"`` an interrupted sentence ends the utterance."""
+    first = FakeBackend(breaks(GONE, segment=1), name="first")
+    second = FakeBackend(name="second")
+    async with client(first, second, fallback={"on_partial": "fail"}) as tts:
+        with pytest.raises(SynthesisInterruptedError, match="first: speech broke off: gone") as e:
+            await tts.synthesize(TEXT)
+    assert second.utterances == []
+    report = e.value.report
+    assert report is not None
+    assert (report.spoken_text, report.audio_s) == (SENTENCES[0], pytest.approx(0.4))
+
+
+@pytest.mark.anyio
+async def test_between_sentences_giving_up_is_not_needed() -> None:
+    """``on_partial`` is about interrupted sentences only."""
+    first = FakeBackend(ends_then_breaks(segment=2), name="first")
+    second = FakeBackend(name="second")
+    async with client(first, second, fallback={"on_partial": "fail"}) as tts:
+        assert (await report_of(tts)).outcome == "complete"
+    assert second.given == SENTENCES[2:]
+
+
+@pytest.mark.anyio
+async def test_a_stall_is_a_failure_where_another_could_take_over() -> None:
+    """The listener waits for the short deadline, not for patience."""
+    loop = asyncio.get_running_loop()
+    first = FakeBackend(hangs(segment=1, after=1), name="first")
+    fallback = {"stall_timeout_s": 2, "patience_s": 60}
+    async with client(first, FakeBackend(name="second"), fallback=fallback) as tts:
+        report = await report_of(tts)
+        assert loop.time() == pytest.approx(2, abs=0.1)
+    assert report.outcome == "complete"
+    assert report.handovers[0].reason == "sound stopped and nothing came for 2 s"
+
+
+@pytest.mark.anyio
+async def test_a_third_goes_on_where_the_second_fails() -> None:
+    """Each backend has its turn, once; who cannot start is an attempt."""
+    backends = [
+        FakeBackend(ends_then_breaks(segment=1), name="a"),
+        FakeBackend(refuses=AuthenticationError("the key was refused"), name="b"),
+        FakeBackend(breaks(GONE, segment=2), name="c"),
+        FakeBackend(name="d"),
+    ]
+    async with client(*backends) as tts:
+        report = await report_of(tts)
+    assert [segment.backend for segment in report.segments] == ["a", "c", "d"]
+    assert report.attempts == (Attempt(backend="b", reason="the key was refused"),)
+    assert [(h.from_backend, h.to_backend, h.segment) for h in report.handovers] == [
+        ("a", "c", 1),
+        ("c", "d", 2),
+    ]
+    assert len(backends[0].utterances) == 1
+
+
+@pytest.mark.anyio
+async def test_when_nobody_is_left_the_failure_is_told() -> None:
+    """After sound: an interruption with what was heard, and the last one's own reason."""
+    first = FakeBackend(ends_then_breaks(segment=1), name="first")
+    second = FakeBackend(breaks(BackendUnavailableError("gone, too"), segment=2), name="second")
+    async with client(first, second) as tts:
+        with pytest.raises(SynthesisInterruptedError, match="second: speech broke off: gone, too"):
+            await tts.synthesize(TEXT)
+
+
+@pytest.mark.anyio
+async def test_when_the_others_cannot_start_every_reason_is_told() -> None:
+    """The one that spoke, and those that could not go on."""
+    first = FakeBackend(ends_then_breaks(segment=1), name="first")
+    second = FakeBackend(refuses=AuthenticationError("the key was refused"), name="second")
+    async with client(first, second) as tts:
+        with pytest.raises(SynthesisInterruptedError) as caught:
+            await tts.synthesize(TEXT)
+    error = caught.value
+    assert "first: gone" in str(error)
+    assert "second: the key was refused" in str(error)
+    assert isinstance(error.__cause__, NoBackendAvailableError)
+    assert error.speech is not None
+    assert error.speech.duration_s == pytest.approx(SENTENCE_S)
+
+
+@pytest.mark.anyio
+async def test_text_that_comes_later_goes_to_the_new_backend() -> None:
+    """Streaming input is not lost, whether or not the first backend had read it."""
+    release = asyncio.Event()
+
+    async def writing() -> AsyncIterator[str]:
+        yield SENTENCES[0]
+        yield SENTENCES[1]
+        await release.wait()
+        yield SENTENCES[2]
+
+    first = FakeBackend(breaks(GONE, segment=0), name="first")
+    second = FakeBackend(name="second")
+    async with client(first, second) as tts:
+        stream = tts.stream(writing())
+        await anext(stream)
+        release.set()
+        async for _ in stream:
+            pass
+    assert second.given == SENTENCES
+    assert (stream.report.outcome, stream.report.spoken_text) == ("complete", TEXT)
+
+
+class ReadsAhead(FakeBackend):
+    """Takes all the text at once, and fails in the middle of the second segment."""
+
+    async def _made(self, segments: AsyncIterator[Segment]) -> AsyncIterator[BackendAudio]:  # type: ignore[override]
+        taken = [segment async for segment in segments]
+        self.given += [segment.text for segment in taken]
+        yield audio(taken[0], tone_pcm(), end="complete")
+        yield audio(taken[1], tone_pcm())
+        raise GONE
+
+
+@pytest.mark.anyio
+async def test_text_that_was_read_ahead_is_given_again() -> None:
+    """Only finished segments are forgotten."""
+    first, second = ReadsAhead(name="first"), FakeBackend(name="second")
+    async with client(first, second) as tts:
+        assert (await report_of(tts)).spoken_text == TEXT
+    assert first.given == SENTENCES
+    assert second.given == SENTENCES[1:]
+
+
+@pytest.mark.anyio
+async def test_the_failed_backend_is_released_before_the_next_begins() -> None:
+    """Only one of them holds resources at a time."""
+    first = FakeBackend(breaks(GONE, segment=1), name="first")
+    open_meanwhile: list[int] = []
+
+    async def look() -> None:
+        open_meanwhile.append(first.n_open)
+
+    async with client(first, FakeBackend(name="second", enter=look)) as tts:
+        await report_of(tts)
+    assert open_meanwhile == [0]
+
+
+@pytest.mark.anyio
+async def test_leaving_while_the_next_one_starts_is_barge_in() -> None:
+    """Cancelled between two backends: nothing is spoken, nothing is left open."""
+    first, second = FakeBackend(breaks(GONE), name="first"), FakeBackend(hangs(), name="second")
+    third = FakeBackend(name="third")
+    async with client(first, second, third) as tts:
+        stream = tts.stream(TEXT)
+        await anext(stream)
+        await settled()
+        assert (first.n_open, second.n_open) == (0, 1)
+        await stream.aclose()
+    assert third.utterances == []
+    assert stream.report.outcome == "cancelled"
+    assert stream.report.handovers == ()
+
+
+@pytest.mark.anyio
+async def test_there_is_no_click_at_the_seam() -> None:
+    """The first voice fades out from its last sample, the second one fades in."""
+    loud = np.full(800, 20_000, "<i2").tobytes()
+
+    async def first(segment: Segment) -> AsyncIterator[BackendAudio]:
+        yield audio(segment, loud)
+        raise GONE
+
+    async def second(segment: Segment) -> AsyncIterator[BackendAudio]:
+        for start in range(0, len(loud), 30):
+            yield audio(segment, loud[start : start + 30])
+        yield audio(segment, end="complete")
+
+    backends = FakeBackend(first, name="first"), FakeBackend(second, name="second")
+    async with client(*backends) as tts:
+        speech = await tts.synthesize("One sentence.")
+    samples = np.frombuffer(speech.pcm, "<i2").astype(int)
+    assert len(samples) == 800 + int(TAIL_S * RATE_HZ) + 800
+    assert np.abs(np.diff(samples)).max() <= 20_000 // int(TAIL_S * RATE_HZ) + 1
+    assert samples[:800].tolist() == [20_000] * 800
+    assert samples[-760:].tolist() == [20_000] * 760
+
+
+@pytest.mark.anyio
+async def test_every_sentence_begun_is_paid_for() -> None:
+    """The one that was broken off counts for both who spoke it."""
+    from junetts._journal import Journal
+
+    journal = Journal(RATE_HZ)
+    journal.add(Segment(index=0, text="12345"), speakable=True)
+    journal.heard(0, 100, backend="first")
+    journal.heard(0, 100, backend="second")
+    journal.ended(0, backend="second")
+    assert journal.bytes_begun() == {"first": 5, "second": 5}
+    assert journal.n_samples == 200
+
+
+@pytest.mark.anyio
+async def test_a_speaker_that_never_fails_costs_no_memory_for_others() -> None:
+    """What is finished is not kept, however long the text."""
+    second = FakeBackend(name="second")
+    text = "A sentence of some length. " * 500
+    async with client(FakeBackend(speaks(1), name="first"), second) as tts:
+        report = await report_of(tts, text)
+    assert report.outcome == "complete"
+    assert second.utterances == []
