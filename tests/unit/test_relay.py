@@ -155,8 +155,12 @@ async def test_when_nobody_is_left_the_failure_is_told() -> None:
     first = FakeBackend(ends_then_breaks(segment=1), name="first")
     second = FakeBackend(breaks(BackendUnavailableError("gone, too"), segment=2), name="second")
     async with client(first, second) as tts:
-        with pytest.raises(SynthesisInterruptedError, match="second: speech broke off: gone, too"):
+        with pytest.raises(
+            SynthesisInterruptedError, match="second: speech broke off: gone, too"
+        ) as caught:
             await tts.synthesize(TEXT)
+    assert caught.value.speech is not None
+    assert caught.value.speech.duration_s == pytest.approx(2 * SENTENCE_S + CHUNK_S)
 
 
 @pytest.mark.anyio
