@@ -18,6 +18,7 @@ PYTEST = ["python", "-m", "pytest", "--no-skips"]
 
 def install_wheel(session: nox.Session, extras: str) -> None:
     """Build the wheel as users get it, and install that, not the source tree."""
+    session.env["OMP_NUM_THREADS"] = "1"  # the tests' tensors are so small that more cost time
     folder = Path(session.create_tmp()) / "wheel"
     shutil.rmtree(folder, ignore_errors=True)
     session.install("build")
