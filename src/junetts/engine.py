@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,19 +25,21 @@ from torch import Tensor
 from junetts._errors import InvalidRequestError
 from junetts._fishwire.speaker_tags import attributed, without_tags
 from junetts._runtime.codec import Codec, CodecStream
-from junetts._runtime.frame import first_frame, next_frame
+from junetts._runtime.failures import our_errors
+from junetts._runtime.frame import NO_FRAME, first_frame, next_frame
 from junetts._runtime.job import Failure, Job, Sound, SpeakRequest
 from junetts._runtime.prompt import Codes, Turn, encode_prompt
+from junetts._runtime.prompt_check import checked_prompt
+from junetts._runtime.references import Reference, as_references, as_turns
 from junetts._runtime.runtime import Runtime, context_of, load_runtime
 from junetts._runtime.sampling import SamplingParams, probabilities, resolve
 from junetts._runtime.scheduler import Scheduler
 from junetts._runtime.sizes import ModelSizes
 from junetts._segmentation import Segmenter, is_speakable
-from junetts._utterance import ReferenceClip, Sampling, require_number
+from junetts._utterance import Sampling, require_number
 
 __all__ = ["Codec", "CodecStream", "Engine", "Forward", "Turn", "load"]
 
-Reference: TypeAlias = ReferenceClip | Turn | tuple[str, Codes]
 DEFAULTS = Sampling()  # the model family's own
 MAX_FRAMES = 1024  # of a sentence, 48 s
 MAX_AT_ONCE = 4  # iterators of `speak` that are made progress with at once
@@ -77,16 +79,18 @@ def load(
     Raises:
         CheckpointError: if files are missing, damaged or of an unknown kind.
         OutOfMemoryError: if the device is too small; says what would fit.
-        InvalidRequestError: if there is no such device or dtype.
+        InvalidRequestError: if there is no such device or dtype, or ``max_context`` is no size.
         EngineError: if this machine has no such device.
     """
-    runtime = load_runtime(
-        checkpoint,
-        device=device,
-        dtype=dtype,
-        max_context=max_context,
-        voice_directory=None if voice_cache is None else Path(voice_cache),
-    )
+    require_number("max_context", max_context, minimum=1, maximum=2**31 - 1, integer=True)
+    with our_errors():
+        runtime = load_runtime(
+            checkpoint,
+            device=device,
+            dtype=dtype,
+            max_context=max_context,
+            voice_directory=None if voice_cache is None else Path(voice_cache),
+        )
     return Engine(runtime, context=context_of(runtime.sizes, max_context))
 
 
@@ -146,13 +150,14 @@ class Engine:
         Raises:
             InvalidRequestError: naming what is wrong with which reference or turn.
         """
-        return encode_prompt(
-            self.sizes,
-            self._runtime.tokenizer,
-            text,
-            references=self._runtime.turns(_as_turns(references)),
-            history=[_as_turn(turn) for turn in history],
-        )
+        with our_errors():
+            return encode_prompt(
+                self.sizes,
+                self._runtime.tokenizer,
+                text,
+                references=self._runtime.turns(as_references(references)),
+                history=as_turns(history),
+            )
 
     @torch.inference_mode()
     def forward(self, prompt: Tensor) -> Forward:
@@ -160,11 +165,13 @@ class Engine:
 
         Raises:
             InvalidRequestError: if the prompt has another shape, or exceeds the context.
+            OutOfMemoryError: if the device is too small.
         """
         columns = self._checked(prompt, n_frames=0)
-        cache = self._runtime.new_cache(n_slots=1, context=columns.shape[1])
-        slow = self._runtime.model.prefill(columns, cache, slot=0, start=0)
-        return Forward(*(part[0].float().cpu() for part in slow))
+        with our_errors():
+            cache = self._runtime.new_cache(n_slots=1, context=columns.shape[1])
+            slow = self._runtime.model.prefill(columns, cache, slot=0, start=0)
+            return Forward(*(part[0].float().cpu() for part in slow))
 
     def logits(self, prompt: Tensor) -> Tensor:
         """The logits after a prompt, float32 ``[vocabulary]``, without any restriction."""
@@ -184,13 +191,21 @@ class Engine:
             logits: of the next token, or of the next code.
             sampling: temperature, top-p, top-k, and S1's repetition penalty.
             previous: ids that S1's penalty applies to; None for none.
+
+        Raises:
+            InvalidRequestError: if the logits are no row, or ``previous`` holds others' ids.
         """
-        return probabilities(
-            torch.as_tensor(logits).float(),
-            resolve(sampling, self.sizes.family),
-            None if previous is None else torch.as_tensor(previous).long(),
-            self.sizes.family,
-        )
+        row = torch.as_tensor(logits).float()
+        ids = None if previous is None else torch.as_tensor(previous).long()
+        if row.ndim != 1 or row.shape[0] == 0:
+            raise InvalidRequestError(
+                f"logits must have the shape [n], not {list(row.shape)}", field="logits"
+            )
+        if ids is not None and (ids.ndim != 1 or not bool(((ids >= 0) & (ids < len(row))).all())):
+            raise InvalidRequestError(
+                f"previous must hold ids from 0 to {len(row) - 1}, in one row", field="previous"
+            )
+        return probabilities(row, resolve(sampling, self.sizes.family), ids, self.sizes.family)
 
     def generate(
         self, prompt: Tensor, sampling: Sampling = DEFAULTS, max_frames: int | None = None
@@ -201,6 +216,8 @@ class Engine:
 
         Raises:
             InvalidRequestError: if the prompt has another shape, or leaves no room.
+            OutOfMemoryError: if the device is too small.
+            EngineError: if the model fails.
         """
         _check_max_frames(max_frames)
         columns = self._checked(prompt, n_frames=1)
@@ -230,66 +247,49 @@ class Engine:
             max_frames: per sentence; running into it cuts the sentence off.
 
         Raises:
-            InvalidRequestError: if a reference is unsuitable or a sentence too long.
+            InvalidRequestError: if a reference is unsuitable, or a sentence no text or too long.
             OutOfMemoryError: if the device is too small.
             EngineError: if the model fails.
         """
         _check_max_frames(max_frames)
         request = SpeakRequest(
             sampling=sampling,
-            references=_as_turns(references),
+            references=as_references(references),
             max_frames=max_frames or sampling.max_new_tokens or MAX_FRAMES,
         )
+        if not isinstance(text, Iterable):
+            raise _no_text(text)
         if self._scheduler is None:
-            self._scheduler = Scheduler(self._runtime, max_batch=MAX_AT_ONCE, context=self._context)
+            with our_errors():
+                self._scheduler = Scheduler(
+                    self._runtime, max_batch=MAX_AT_ONCE, context=self._context
+                )
         return _spoken(self._scheduler, request, _sentences(text))
 
     def _frames(self, prompt: Tensor, params: SamplingParams, limit: int) -> Iterator[Tensor]:
         runtime, n_columns = self._runtime, prompt.shape[1]
-        cache = runtime.new_cache(n_slots=1, context=n_columns + limit)
-        state = runtime.new_state(n_slots=1)
-        with torch.inference_mode():
+        with our_errors(), torch.inference_mode():
+            cache = runtime.new_cache(n_slots=1, context=n_columns + limit)
+            state = runtime.new_state(n_slots=1)
             slow = runtime.model.prefill(prompt, cache, slot=0, start=0)
             state.park(0, position=n_columns)
             state.begin(0, params)
-            column = first_frame(runtime.model, slow, state, slot=0)
-        yield column.cpu()
-        state.activate([0])
+            column = first_frame(runtime.model, slow, state, slot=0).cpu()
+            state.activate([0])
+        yield self._told(column)
         for span in range(n_columns + 1, n_columns + limit):
-            with torch.inference_mode():
-                columns = next_frame(runtime.model, cache, state, n=1, span=span)
-            yield columns[0].cpu()
+            with our_errors(), torch.inference_mode():
+                column = next_frame(runtime.model, cache, state, n=1, span=span)[0].cpu()
+            yield self._told(column)
+
+    def _told(self, column: Tensor) -> Tensor:
+        if int(column[0]) == NO_FRAME:
+            raise self._runtime.not_finite()
+        return column
 
     def _checked(self, prompt: Tensor, *, n_frames: int) -> Tensor:
-        """The prompt on the device, if it is one and room for so many frames is left."""
-        columns = torch.as_tensor(prompt)
-        n_rows = 1 + self.sizes.n_codebooks
-        if columns.ndim != 2 or columns.shape[0] != n_rows or columns.shape[1] == 0:
-            raise InvalidRequestError(
-                f"prompt must have the shape [{n_rows}, columns], not {list(columns.shape)}",
-                field="prompt",
-            )
-        if columns.is_floating_point() or columns.is_complex():
-            raise InvalidRequestError(
-                f"prompt must hold whole numbers, not {columns.dtype}", field="prompt"
-            )
-        if columns.shape[1] + n_frames > self._context:
-            raise InvalidRequestError(
-                f"prompt has {columns.shape[1]} columns; the context has {self._context}",
-                field="prompt",
-            )
-        self._check_ids(columns)
-        return columns.to(self._runtime.device, torch.int64)
-
-    def _check_ids(self, columns: Tensor) -> None:
-        ids, codes = columns[0], columns[1:]
-        for row, bound in ((ids, self.sizes.vocab_size), (codes, self.sizes.codebook_size)):
-            if int(row.min()) < 0 or int(row.max()) >= bound:
-                raise InvalidRequestError(
-                    f"prompt must hold ids below {self.sizes.vocab_size} and codes below "
-                    f"{self.sizes.codebook_size}, none of them negative",
-                    field="prompt",
-                )
+        columns = checked_prompt(prompt, self.sizes, context=self._context, n_frames=n_frames)
+        return columns.to(self.device)
 
 
 def _check_max_frames(max_frames: int | None) -> None:
@@ -315,16 +315,24 @@ def _spoken(scheduler: Scheduler, request: SpeakRequest, texts: Iterator[str]) -
                     yield item.samples
     finally:
         job.cancel()
-        scheduler.step()  # frees its slot
+        scheduler.dismiss()  # frees its slot
 
 
 def _sentences(text: str | Iterable[str]) -> Iterator[str]:
     """The sentences worth speaking, each with the tag of who speaks."""
     speaker = ""
     for sentence in _segments(text) if isinstance(text, str) else text:
+        if not isinstance(sentence, str):
+            raise _no_text(sentence)
         if is_speakable(without_tags(sentence)):
             attributed_text, speaker = attributed(sentence, speaker)
             yield attributed_text
+
+
+def _no_text(found: object) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"text must be a str, or consist of str, not {type(found).__name__}", field="text"
+    )
 
 
 def _segments(text: str) -> Iterator[str]:
@@ -333,14 +341,3 @@ def _segments(text: str) -> Iterator[str]:
     segmenter.flush()
     while (segment := segmenter.take()) is not None:
         yield segment.text
-
-
-def _as_turns(references: Sequence[Reference]) -> tuple[ReferenceClip | Turn, ...]:
-    return tuple(one if isinstance(one, ReferenceClip) else _as_turn(one) for one in references)
-
-
-def _as_turn(turn: Turn | tuple[str, Codes]) -> Turn:
-    if isinstance(turn, Turn):
-        return turn
-    text, codes = turn
-    return Turn(text=text, codes=codes)

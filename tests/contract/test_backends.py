@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from junetts import BackendAudio, JuneTtsError, Segment, TtsBackend, UnknownVoiceError, Utterance
+from junetts import (
+    BackendAudio,
+    JuneTtsError,
+    Sampling,
+    Segment,
+    TtsBackend,
+    UnknownVoiceError,
+    Utterance,
+)
 from junetts._config import Config
 from junetts._guard import GuardedBackend
 from junetts.backends.cloud import CloudBackend
@@ -71,8 +79,9 @@ async def given(*texts: str) -> AsyncIterator[Segment]:
 
 
 async def heard(backend: TtsBackend, *texts: str) -> list[BackendAudio]:
-    """Everything that the backend yields for those segments."""
-    async with backend.speak(Utterance(), given(*texts)) as audio:
+    """Everything that the backend yields for those segments, the same each time."""
+    sampling = Sampling(seed=1 if backend.capabilities.seed else None)
+    async with backend.speak(Utterance(sampling=sampling), given(*texts)) as audio:
         return [item async for item in audio]
 
 

@@ -13,7 +13,9 @@ import torch
 
 import junetts
 import junetts.engine
-from junetts import InvalidRequestError, ReferenceClip, Sampling
+from junetts import EngineError, InvalidRequestError, OutOfMemoryError, ReferenceClip, Sampling
+from junetts._runtime.kv_cache import KvCache
+from junetts._runtime.scheduler import Scheduler
 from junetts._wav import wav_header
 from junetts.engine import Engine
 
@@ -269,3 +271,90 @@ def test_unknown_devices_and_precisions_are_named(options: dict[str, str], field
     with pytest.raises(InvalidRequestError) as caught:
         junetts.engine.load(DATA / "s1-tiny", **options)  # type: ignore[arg-type]
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize("max_context", [0, -5, 1.5, "8192"])
+def test_a_context_must_be_a_number_of_columns(max_context: Any) -> None:
+    """Before any file is read."""
+    with pytest.raises(InvalidRequestError, match="max_context"):
+        junetts.engine.load("no/such/place", max_context=max_context)
+
+
+@pytest.mark.parametrize(
+    ("logits", "previous", "field"),
+    [
+        (torch.zeros(2, 5), None, "logits"),
+        (torch.zeros(0), None, "logits"),
+        (torch.zeros(5), torch.tensor([5]), "previous"),
+        (torch.zeros(5), torch.tensor([-1]), "previous"),
+        (torch.zeros(5), torch.tensor([[1]]), "previous"),
+    ],
+)
+def test_what_cannot_be_drawn_from_is_refused(
+    engine: Engine, logits: torch.Tensor, previous: torch.Tensor | None, field: str
+) -> None:
+    """By name."""
+    with pytest.raises(InvalidRequestError, match=field) as caught:
+        engine.probabilities(logits, previous=previous)
+    assert caught.value.field == field
+
+
+def test_text_must_be_text(engine: Engine) -> None:
+    """At once, or when it turns out."""
+    with pytest.raises(InvalidRequestError, match="not int"):
+        engine.speak(5)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequestError, match="not bytes") as caught:
+        next(engine.speak([b"Hello."]))  # type: ignore[list-item]
+    assert caught.value.field == "text"
+
+
+@pytest.mark.parametrize("given", [("A text", [[1]]), ["A text"], [("a", "b", "c")]])
+def test_a_reference_must_be_one(engine: Engine, given: Any) -> None:
+    """A pair outside of a list is the usual mistake."""
+    with pytest.raises(InvalidRequestError, match=r"references\[0\] must be a recording") as caught:
+        engine.speak("Hello.", references=given)
+    assert caught.value.field == "references"
+    with pytest.raises(InvalidRequestError, match=r"history\[0\] must be"):
+        engine.encode_prompt("Hello.", history=given)
+
+
+def test_leaving_an_iterator_makes_nobody_else_go_on(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may happen in the garbage collector, which is no place to compute."""
+    staying, leaving = (engine.speak("Hello.", max_frames=50) for _ in range(2))
+    next(staying)
+    next(leaving)
+
+    def step(_: object) -> bool:
+        raise AssertionError("no step was to be made")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Scheduler, "step", step)
+        leaving.close()  # type: ignore[attr-defined]
+    assert next(staying).shape[0]
+    staying.close()  # type: ignore[attr-defined]
+
+
+def test_failures_of_torch_are_told_in_our_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every method; foreign errors come out of none."""
+    engine = junetts.engine.load(DATA / "s1-tiny", device="cpu", dtype="float32")
+    prompt = engine.encode_prompt("Hello.")
+
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(KvCache, "__init__", full)
+    for call in (engine.forward, engine.generate, lambda _: engine.speak("Hello.")):
+        with pytest.raises(OutOfMemoryError):
+            list(call(prompt))
+
+
+def test_numbers_that_are_none_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instead of frames that mean nothing."""
+    engine = junetts.engine.load(DATA / "s2-tiny", device="cpu", dtype="float32")
+    prompt = engine.encode_prompt("Hello.")
+    nothing = torch.full((1, 4097), float("nan"))
+    monkeypatch.setattr(engine._runtime.model, "main_logits", lambda _: nothing)
+    with pytest.raises(EngineError, match="not finite in float32"):
+        next(engine.generate(prompt))

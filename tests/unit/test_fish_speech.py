@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from threading import Event
 
 import pytest
@@ -33,9 +33,10 @@ class FakeEngine:
         self.error: Exception | None = None
         self._loop = asyncio.get_running_loop()
 
-    def speak(self, request: UpstreamRequest) -> SpokenSegment:
+    def speak(self, request: UpstreamRequest, *, is_wanted: Callable[[], bool]) -> SpokenSegment:
         """Speak, as soon as it is let."""
         self.asked.append(request)
+        self.is_wanted = is_wanted
         self._loop.call_soon_threadsafe(self.begun.set)
         assert self.let_go.wait(10)
         if self.error is not None:
@@ -170,9 +171,45 @@ async def test_leaving_is_immediate(bench: Bench) -> None:
     with pytest.raises(asyncio.CancelledError):
         await speaking
     assert not waiting.done()
+    assert not bench.engine.is_wanted()
     bench.engine.let_go.set()
     assert len(await waiting) == 1
     assert [request.text for request in bench.engine.asked] == ["One.", "Three."]
+
+
+async def test_closing_ends_the_segment_in_hand(bench: Bench) -> None:
+    """The engine is told that nobody waits any more."""
+    bench.engine.let_go.clear()
+    speaking = asyncio.ensure_future(bench.say("One."))
+    await bench.engine.begun.wait()
+    assert bench.engine.is_wanted()
+    closing = asyncio.ensure_future(bench.backend.aclose())
+    await asyncio.sleep(0)
+    assert not bench.engine.is_wanted()
+    bench.engine.let_go.set()
+    await closing
+    await speaking
+
+
+async def test_a_model_that_is_loaded_too_late_is_not_kept() -> None:
+    """The backend has been closed meanwhile."""
+    begun, go, engine = asyncio.Event(), Event(), FakeEngine()
+    loop = asyncio.get_running_loop()
+
+    def load(section: LocalSection) -> FakeEngine:
+        loop.call_soon_threadsafe(begun.set)
+        assert go.wait(10)
+        return engine
+
+    backend = FishSpeechBackend(LocalSection(), load=load, inspect=lambda _: "files")
+    warming = asyncio.ensure_future(backend.warmup())
+    await begun.wait()
+    closing = asyncio.ensure_future(backend.aclose())
+    await asyncio.sleep(0)
+    go.set()
+    await closing
+    await warming
+    assert (await backend.probe()).detail.startswith("files")
 
 
 async def test_failures_carry_the_backends_name(bench: Bench) -> None:

@@ -122,14 +122,22 @@ class Upstream:
     codec: Net
     engines: list[Engine] = field(default_factory=list)
     n_frames: int = 3
+    n_decoded: int = 0
     fail: Callable[[], None] = lambda: None
 
     def init_model(self, path: str, device: str, dtype: torch.dtype, **_: bool) -> Any:
         """Load, or fail to."""
         self.fail()
-        return self.model, "decode"
+        return self.model, self.decode
 
-    def generate_long(self, *, model: Net, decode_one_token: str, **request: Any) -> Iterator[Any]:
+    def decode(self, *, position: int) -> int:
+        """One token."""
+        self.n_decoded += 1
+        return 9 + position
+
+    def generate_long(
+        self, *, model: Net, decode_one_token: Callable[..., int], **request: Any
+    ) -> Iterator[Any]:
         """Codes 9, 10, and so on."""
         assert model is self.model
         if len(request["text"]) > 100:
@@ -137,7 +145,8 @@ class Upstream:
         for _ in sys.modules[INFERENCE].tqdm(range(2)):  # type: ignore[attr-defined]
             pass
         n_frames = min(self.n_frames, request["max_new_tokens"] - 1)
-        yield SimpleNamespace(codes=torch.arange(9, 9 + n_frames))
+        codes = [decode_one_token(position=position) for position in range(n_frames)]
+        yield SimpleNamespace(codes=torch.tensor(codes))
 
     def engine(self, **parts: Any) -> Engine:
         """Assemble an engine, and remember it."""
@@ -205,6 +214,15 @@ def test_speaking(upstream: Upstream, caplog: pytest.LogCaptureFixture) -> None:
 def test_the_token_limit(upstream: Upstream) -> None:
     """One frame less than the limit is all that upstream can make."""
     assert load().speak(UpstreamRequest(text="Hi.", max_new_tokens=4)).end == "truncated"
+
+
+def test_a_segment_that_nobody_waits_for_ends_at_its_next_token(upstream: Upstream) -> None:
+    """Upstream has no way to be stopped, so that its own next step is one; the next one speaks."""
+    engine = load()
+    with pytest.raises(junetts.EngineError, match="nobody waits"):
+        engine.speak(UpstreamRequest(text="Hi."), is_wanted=lambda: upstream.n_decoded < 2)
+    assert upstream.n_decoded == 2
+    assert engine.speak(UpstreamRequest(text="Hi.")).end == "complete"
 
 
 def test_a_seed_leaves_no_trace(upstream: Upstream) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import pytest
 from junetts import (
     TTS,
     BackendAudio,
+    BackendUnavailableError,
     CheckpointError,
     EngineError,
     InvalidRequestError,
@@ -26,6 +27,7 @@ from junetts import (
     Voice,
 )
 from junetts._config_sections import LocalSection
+from junetts._runtime import runtime
 from junetts._wav import wav_header
 from junetts.backends.local import LocalBackend
 
@@ -237,6 +239,8 @@ async def test_closing_ends_the_thread_and_what_was_being_said() -> None:
         await backend.aclose()
         with pytest.raises(EngineError, match="closed"):
             await heard(backend, "Hello.")
+        with pytest.raises(EngineError, match="closed"):
+            await backend.warmup()
 
 
 async def test_closing_without_having_spoken() -> None:
@@ -256,6 +260,86 @@ async def test_leaving_warmup_does_not_stop_the_loading() -> None:
             await warming
         await backend.warmup()
         assert len(engine_threads()) == 1
+
+
+def held_up(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Two events: loading has begun, and it may go on, to fail; it also ends if nobody waits."""
+    begun, go = threading.Event(), threading.Event()
+
+    def load(directory: Path, *, check: Callable[[], None], **_: object) -> None:
+        begun.set()
+        while not go.wait(0.001):
+            check()
+        raise CheckpointError("damaged", path=str(directory))
+
+    monkeypatch.setattr(runtime, "load_runtime", load)
+    return begun, go
+
+
+async def test_closing_stops_the_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for it is told, and the thread is gone."""
+    begun, _ = held_up(monkeypatch)
+    async with opened() as backend:
+        speaking = asyncio.create_task(heard(backend, "Hello."))
+        warming = asyncio.create_task(backend.warmup())
+        await asyncio.to_thread(begun.wait)
+        await backend.aclose()
+        assert not engine_threads()
+        for waiting in (speaking, warming):
+            with pytest.raises(EngineError, match="closed"):
+                await waiting
+
+
+def test_an_event_loop_that_has_gone_misses_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Loading ends when nobody is there any more: there is nothing to complain about."""
+    begun, go = held_up(monkeypatch)
+    backend = LocalBackend(LocalSection(checkpoint=str(CHECKPOINT), device="cpu"))
+    loop = asyncio.new_event_loop()
+
+    async def leave() -> None:
+        warming = asyncio.create_task(backend.warmup())
+        await asyncio.to_thread(begun.wait)
+        warming.cancel()
+        await asyncio.wait([warming])
+
+    try:
+        loop.run_until_complete(leave())
+    finally:
+        loop.close()
+    (thread,) = engine_threads()
+    go.set()
+    thread.join()
+    assert not caplog.records
+    asyncio.run(backend.aclose())
+
+
+async def test_two_who_wait_for_a_model_get_an_error_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them is given what was heard of its own utterance: nothing may be shared."""
+    begun, go = held_up(monkeypatch)
+    async with opened() as backend:
+        both = [asyncio.create_task(heard(backend, "Hello.")) for _ in range(2)]
+        await asyncio.to_thread(begun.wait)
+        go.set()
+        first, second = await asyncio.gather(*both, return_exceptions=True)
+    assert isinstance(first, CheckpointError)
+    assert isinstance(second, CheckpointError)
+    assert first is not second
+
+
+async def test_a_package_that_cannot_be_loaded_makes_it_unavailable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Installed is not yet usable; the probe and speaking both say so."""
+    monkeypatch.setitem(sys.modules, "junetts._runtime.runtime", None)
+    monkeypatch.setitem(sys.modules, "junetts._runtime.device", None)
+    async with opened() as backend:
+        health = await backend.probe()
+        with pytest.raises(BackendUnavailableError, match="a package cannot be loaded") as caught:
+            await heard(backend, "Hello.")
+    assert (health.status, health.hint) == ("unavailable", caught.value.hint)
+    assert not caught.value.retryable
 
 
 async def test_through_the_client() -> None:

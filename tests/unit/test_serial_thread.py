@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 from threading import Event, current_thread
 
@@ -128,6 +130,31 @@ async def test_the_thread_is_its_own() -> None:
     assert first is second
     assert (first.name, first.daemon) == ("serial", True)
     await ended(thread)
+
+
+EXITING = """
+import asyncio
+from junetts.backends._serial_thread import SerialThread
+
+async def main():
+    thread, begun = SerialThread("serial"), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    def compute():
+        loop.call_soon_threadsafe(begun.set)
+        while not thread.is_closed:
+            pass
+        print("ended")
+    call = asyncio.ensure_future(thread.call(compute))
+    await begun.wait()
+
+asyncio.run(main())
+"""
+
+
+def test_the_interpreter_waits_for_the_call_in_hand() -> None:
+    """A thread that came back later, from a library in C++, would take the process down."""
+    result = subprocess.run([sys.executable, "-c", EXITING], capture_output=True, check=False)
+    assert (result.returncode, result.stdout.split(), result.stderr) == (0, [b"ended"], b"")
 
 
 async def ended(thread: SerialThread) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -38,6 +39,9 @@ class Conversation:
         self._references = tuple(references)
         self._context = context
         self._turns: list[Turn] = []
+        self._n_voice = (
+            voice_prefix_length(sizes, tokenizer, self._references) if self._references else 0
+        )
 
     def prompt(self, text: str, *, max_frames: int) -> Tensor:
         """The prompt ``[1 + codebook, column]`` for saying that text now.
@@ -60,27 +64,27 @@ class Conversation:
 
     def voice_prefix(self) -> int:
         """Columns at the beginning of every prompt that hold the voice; 0 without a reference."""
-        if not self._references:
-            return 0
-        return voice_prefix_length(self._sizes, self._tokenizer, self._references)
+        return self._n_voice
 
     def add(self, text: str, codes: Tensor) -> None:
         """Remember that this was said; ``codes`` is ``[codebook, frame]``."""
         self._turns.append(Turn(text=text, codes=codes))
 
     def _shortened(self, text: str, wanted: int) -> Tensor:
+        """Drop as few turns as are needed; hundreds are not tried one after another."""
         room = int(self._context * ROOM_AFTER_DROPPING) - wanted
-        prompt = self._encode(text)
-        while self._turns and prompt.shape[1] > room:
-            del self._turns[0]
-            prompt = self._encode(text)
-        return prompt
+        counts = range(len(self._turns))
+        n_dropped = bisect_left(
+            counts, True, key=lambda n: self._encode(text, n_dropped=n).shape[1] <= room
+        )
+        del self._turns[:n_dropped]
+        return self._encode(text)
 
-    def _encode(self, text: str) -> Tensor:
+    def _encode(self, text: str, *, n_dropped: int = 0) -> Tensor:
         return encode_prompt(
             self._sizes,
             self._tokenizer,
             text,
             references=self._references,
-            history=self._turns,
+            history=self._turns[n_dropped:],
         )

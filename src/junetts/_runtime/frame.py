@@ -25,6 +25,7 @@ from junetts._runtime.sizes import ModelSizes
 
 WINDOW = {"s1": 16, "s2": 10}  # frames in which a repetition counts
 TOKEN_DRAW = 0
+NO_FRAME = -1  # instead of a token's id, where the model's numbers are not finite
 
 
 class FrameState:
@@ -94,22 +95,24 @@ class FrameState:
 def first_frame(model: DualAR, slow: Slow, state: FrameState, *, slot: int) -> Tensor:
     """Make the frame ``[1 + codebook]`` that follows a prompt, from what its prefill returned.
 
-    It knows of no repetition, and the others will not know of it.
+    It knows of no repetition, and the others will not know of it. It is all `NO_FRAME` if the
+    model's numbers are not finite.
     """
     rows = slice(slot, slot + 1)
     sampler = _Sampler.of(state, rows)
-    column = _frame(model, slow, sampler, window=None)[0]
-    state.column[slot] = column
+    columns, is_finite = _frame(model, slow, sampler, window=None)
+    state.column[slot] = columns[0]
     state.frame[slot] = 1
-    return column
+    return _or_none(columns, is_finite)[0]
 
 
 @torch.inference_mode()
 def next_frame(model: DualAR, cache: KvCache, state: FrameState, *, n: int, span: int) -> Tensor:
     """Make the next frame of the first ``n`` slots: ``[n, 1 + codebook]``.
 
-    Rows of slots that are not active mean nothing, and their state stays as it is. Nothing here
-    waits for the device or depends on what it finds.
+    Rows of slots that are not active mean nothing, and their state stays as it is. A row is all
+    `NO_FRAME` if the model's numbers are not finite. Nothing here waits for the device or depends
+    on what it finds.
 
     Args:
         model: of the cache's and the state's sizes.
@@ -122,9 +125,14 @@ def next_frame(model: DualAR, cache: KvCache, state: FrameState, *, n: int, span
     position = state.position[:n].where(active, cache.spare_column)
     slow = model.decode(state.column[:n], position, cache, span=span)
     sampler = _Sampler.of(state, rows)
-    column = _frame(model, slow, sampler, window=_Window.of(state, rows))
-    _move_on(state, column, active)
-    return column
+    columns, is_finite = _frame(model, slow, sampler, window=_Window.of(state, rows))
+    _move_on(state, columns, active)
+    return _or_none(columns, is_finite)
+
+
+def _or_none(columns: Tensor, is_finite: Tensor) -> Tensor:
+    """What is told; the state keeps ids that can be looked up in any case."""
+    return torch.where(is_finite[:, None], columns, NO_FRAME)
 
 
 def _move_on(state: FrameState, column: Tensor, active: Tensor) -> None:
@@ -204,9 +212,13 @@ class _Sampler:
         return draw(logits, nucleus, self.temperature, exponential)
 
 
-def _frame(model: DualAR, slow: Slow, sampler: _Sampler, window: _Window | None) -> Tensor:
-    """Make frames ``[n, 1 + codebook]``."""
-    token = _token(model, slow, sampler, window)
+def _frame(
+    model: DualAR, slow: Slow, sampler: _Sampler, window: _Window | None
+) -> tuple[Tensor, Tensor]:
+    """Make frames ``[n, 1 + codebook]``, and say whether they come of finite numbers ``[n]``."""
+    logits = model.main_logits(slow)
+    is_finite = _is_finite(logits)
+    token = _token(model, logits.nan_to_num(), sampler, window)
     code = model.semantic_codes(token)
     rows = [token, code]
     memory = model.fast_memory(token.shape[0])
@@ -222,12 +234,17 @@ def _frame(model: DualAR, slow: Slow, sampler: _Sampler, window: _Window | None)
         start += x.shape[1]  # the first pass takes two positions at once
         x = model.fast_embeddings(code)[:, None]
         rows.append(code)
-    return torch.stack(rows, dim=1)
+    # What went wrong for any codebook went wrong for the last one, too, which sees them all.
+    return torch.stack(rows, dim=1), is_finite & _is_finite(logits)
 
 
-def _token(model: DualAR, slow: Slow, sampler: _Sampler, window: _Window | None) -> Tensor:
-    """Choose token ids ``[n]``."""
-    logits = model.main_logits(slow)
+def _is_finite(logits: Tensor) -> Tensor:
+    """Whether all logits ``[n, m]`` are finite: ``[n]``; a sum is cheap, and finite if they are."""
+    return logits.sum(-1).isfinite()
+
+
+def _token(model: DualAR, logits: Tensor, sampler: _Sampler, window: _Window | None) -> Tensor:
+    """Choose token ids ``[n]`` from the logits of those that may be chosen."""
     if window is None:
         return model.main_tokens(sampler.token(logits))
     if model.sizes.family == "s1":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ if TYPE_CHECKING:  # whoever makes a job need not load torch
     from junetts._runtime.prompt import Turn
 
 End = Literal["complete", "truncated"]
+
+logger = logging.getLogger("junetts")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +135,14 @@ class Job:
             with self._lock:
                 self._n_ahead += item.samples.shape[0]
         self._deliver(item)
+
+    def fail(self, error: JuneTtsError) -> None:
+        """Tell the owner that it is over, once; an owner who cannot take that hurts nobody."""
+        try:
+            self.deliver(Failure(error=error))
+        except Exception:
+            logger.exception("an utterance failed, and its owner could not be told")
+        self.is_cancelled = True
 
 
 def _nobody_to_wake() -> None:

@@ -99,6 +99,12 @@ class KvCache:
         self.keys[:, slot, :, :n_columns].copy_(snapshot.keys)
         self.values[:, slot, :, :n_columns].copy_(snapshot.values)
 
+    def wipe(self, slot: int, n_columns: int) -> None:
+        """Make the first columns of a slot zero again: no mask hides what is not a number."""
+        self._check(slot, 0, n_columns)
+        for buffer in (self.keys, self.values):
+            buffer[:, slot, :, :n_columns] = 0
+
     def copy(self, source: int, target: int, *, start: int = 0, stop: int) -> None:
         """Copy columns from one slot to the same place in another."""
         self._check(source, start, stop)

@@ -37,6 +37,10 @@ class PrefixStore:
             self._kept.move_to_end(key)
         return snapshot
 
+    def wants(self, columns: Tensor) -> bool:
+        """Whether a copy of these columns' KV would be worth making."""
+        return self._max_bytes > 0 and _key(columns) not in self._kept
+
     def keep(self, columns: Tensor, snapshot: KvSnapshot) -> None:
         """Keep the KV of these columns, if there is room for it at all."""
         if snapshot.n_bytes > self._max_bytes or _key(columns) in self._kept:

@@ -63,5 +63,5 @@ class Reading:
         """Say that the piece is in the memory now."""
         n_read = self._seat.columns.shape[1] + piece.shape[1]
         self._seat.columns = self.prompt[:, :n_read]
-        if n_read == self._n_voice:
+        if n_read == self._n_voice and self._prefixes.wants(self._seat.columns):
             self._prefixes.keep(self._seat.columns, self._cache.snapshot(self._slot, n_read))

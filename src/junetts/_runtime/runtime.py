@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-from junetts._runtime.checkpoint import Checkpoint, load_into, open_checkpoint
+from junetts._errors import EngineError
+from junetts._runtime.checkpoint import load_into, open_checkpoint
 from junetts._runtime.codec import Codec
 from junetts._runtime.device import DTYPES, resolve_device, resolve_dtype
 from junetts._runtime.dual_ar import DualAR
@@ -47,6 +49,15 @@ class Runtime:
         """What else is kept between two frames, for so many utterances."""
         return FrameState(self.sizes, n_slots=n_slots, device=self.device)
 
+    def not_finite(self) -> EngineError:
+        """Say that the model's numbers are none."""
+        precision = str(self.dtype).removeprefix("torch.")
+        return EngineError(
+            f"the model's numbers are not finite in {precision}",
+            retryable=False,
+            hint="use dtype bfloat16 or float32" if precision == "float16" else None,
+        )
+
     def turns(self, references: Sequence[ReferenceClip | Turn]) -> list[Turn]:
         """References as transcripts and codes; recordings are encoded, once.
 
@@ -70,11 +81,13 @@ def load_runtime(
     n_slots: int = 1,
     max_context: int | None = None,
     voice_directory: Path | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Runtime:
     """Load a checkpoint onto a device.
 
     ``n_slots`` utterances at once with ``max_context`` columns each are what must find room in
     the device's memory. ``voice_directory`` is where codes of recordings are kept between runs.
+    ``check`` is called again and again, and stops the loading by raising something.
 
     Raises:
         CheckpointError: if files are missing, damaged or of an unknown kind.
@@ -84,12 +97,16 @@ def load_runtime(
     """
     checkpoint = open_checkpoint(directory)
     on, precision = resolve_device(device), resolve_dtype(dtype, resolve_device(device))
+    check()
     tokenizer = checkpoint.load_tokenizer()
-    model = _load_model(
-        checkpoint, tokenizer.ids, on, precision, n_slots=n_slots, max_context=max_context
-    )
+    check()
+    weights = _Checked(checkpoint.model_weights(), check)
+    _require_room(checkpoint.model, weights, on, precision, n_slots, max_context)
+    with torch.device("meta"):
+        model = DualAR(checkpoint.model, tokenizer.ids)
+    load_into(model, weights, device=on, dtype=precision, path=checkpoint.model_path)
     codec = Codec.load(
-        checkpoint.codec_weights(),
+        _Checked(checkpoint.codec_weights(), check),
         checkpoint.codec,
         device=on,
         dtype=torch.float32,  # whatever the model's: its rounding is audible, its cost is small
@@ -117,33 +134,34 @@ def context_of(sizes: ModelSizes, max_context: int | None) -> int:
     return min(sizes.context, max_context or MAX_CONTEXT)
 
 
-def _load_model(
-    checkpoint: Checkpoint,
-    tokens: TokenIds,
-    device: torch.device,
-    dtype: torch.dtype,
-    *,
-    n_slots: int,
-    max_context: int | None,
-) -> DualAR:
-    weights = checkpoint.model_weights()
-    n_parameters = sum(tensor.numel() for tensor in weights.values())
-    _require_room(checkpoint.model, n_parameters, device, dtype, n_slots, max_context)
-    with torch.device("meta"):
-        model = DualAR(checkpoint.model, tokens)
-    load_into(model, weights, device=device, dtype=dtype, path=checkpoint.model_path)
-    return model
+class _Checked(Mapping[str, Tensor]):
+    """Weights that may turn out to be wanted no more, whenever one is asked for."""
+
+    def __init__(self, weights: Mapping[str, Tensor], check: Callable[[], None]) -> None:
+        self._weights = weights
+        self._check = check
+
+    def __getitem__(self, name: str) -> Tensor:
+        self._check()
+        return self._weights[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
 
 
 def _require_room(
     sizes: ModelSizes,
-    n_parameters: int,
+    weights: Mapping[str, Tensor],
     device: torch.device,
     dtype: torch.dtype,
     n_slots: int,
     max_context: int | None,
 ) -> None:
     """Check that the model fits; on the processor, unused context takes no memory."""
+    n_parameters = sum(tensor.numel() for tensor in weights.values())
     n_columns = 0 if device.type == "cpu" else context_of(sizes, max_context)
     needed = {
         one: n_parameters * one.itemsize

@@ -9,9 +9,9 @@ from time import perf_counter
 import torch
 
 from junetts._errors import JuneTtsError
-from junetts._runtime.failures import as_junetts_error
+from junetts._runtime.failures import another, as_junetts_error
 from junetts._runtime.frame import first_frame, next_frame
-from junetts._runtime.job import Failure, Job
+from junetts._runtime.job import Job
 from junetts._runtime.prefixes import PrefixStore
 from junetts._runtime.runtime import Runtime
 from junetts._runtime.slots import Slots
@@ -60,18 +60,17 @@ class Scheduler:
     def abort(self, error: JuneTtsError) -> None:
         """End every utterance, for this reason."""
         for voicing in list(self._voicings):
-            voicing.job.deliver(Failure(error=error))
-            self._remove(voicing)
+            self._fail(voicing, another(error))
 
     @torch.inference_mode()
     def step(self) -> bool:
         """Read one piece of a prompt and make one frame for everyone; False if idle."""
-        self._dismiss()
+        self.dismiss()
         has_read = self._read()
         return self._speak() or has_read
 
-    def _dismiss(self) -> None:
-        """Drop those that have left or have said everything."""
+    def dismiss(self) -> None:
+        """Drop those that have left or have said everything; `step` begins with that."""
         for voicing in [v for v in self._voicings if v.is_over]:
             self._remove(voicing)
 
@@ -80,6 +79,12 @@ class Scheduler:
         if voicing.seat.slot is not None:
             self._state.clear(voicing.seat.slot)
         self._slots.release(voicing.seat)
+
+    def _fail(self, voicing: Voicing, error: JuneTtsError) -> None:
+        if voicing.seat.slot is not None:  # whatever is no number there would spread to the next
+            self._cache.wipe(voicing.seat.slot, voicing.n_columns)
+        self._remove(voicing)
+        voicing.job.fail(error)
 
     def _read(self) -> bool:
         """Go on with the first prompt that waits to be read."""
@@ -115,15 +120,20 @@ class Scheduler:
         speaking = [v for v in self._voicings if v.is_speaking]
         if not speaking:
             return False
-        try:
-            columns = self._next_frame(speaking)
-        except Exception:  # noqa: BLE001  (noqa: reviewed) whose it is shows when each is alone
+        if (columns := self._frames_of_all(speaking)) is None:
             self._speak_one_by_one(speaking)
             return True
         for voicing, column in zip(speaking, columns, strict=True):
             with self._alone(voicing):
                 voicing.hear(column)
         return True
+
+    def _frames_of_all(self, speaking: Sequence[Voicing]) -> list[list[int]] | None:
+        """None if they cannot be made: the error is let go, for it keeps its tensors alive."""
+        try:
+            return self._next_frame(speaking)
+        except Exception:  # noqa: BLE001  (noqa: reviewed) whose it is shows when each is alone
+            return None
 
     def _speak_one_by_one(self, speaking: Sequence[Voicing]) -> None:
         """Find out whose frame it is that cannot be made; the others lose nothing."""
@@ -150,5 +160,4 @@ class Scheduler:
         try:
             yield
         except Exception as error:  # noqa: BLE001  (noqa: reviewed) passed to the owner
-            voicing.job.deliver(Failure(error=as_junetts_error(error)))
-            self._remove(voicing)
+            self._fail(voicing, as_junetts_error(error))

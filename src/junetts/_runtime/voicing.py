@@ -10,7 +10,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from junetts._runtime.codec import CodecStream
 from junetts._runtime.conversation import Conversation
+from junetts._runtime.frame import NO_FRAME
 from junetts._runtime.job import End, Job, Sound
 from junetts._runtime.kv_cache import KvCache
 from junetts._runtime.prefixes import PrefixStore
@@ -60,7 +62,7 @@ class Voicing:
         self._columns: list[list[int]] = []  # frames of this part, [1 + codebook] each
         self._n_decoded = 0
         self._limit = 0
-        self._stream = runtime.codec.stream()
+        self._stream: CodecStream | None = None  # while a segment is in hand
         self._is_speaking = False
 
     @property
@@ -96,6 +98,13 @@ class Voicing:
         """The column at which the last frame goes into the memory."""
         assert self.reading is not None
         return self.reading.prompt.shape[1] + len(self._columns) - 1
+
+    @property
+    def n_columns(self) -> int:
+        """How many columns of the memory were written for it, at most."""
+        if self.reading is None:
+            return self.seat.columns.shape[1]
+        return min(self._context, self.reading.prompt.shape[1] + len(self._columns))
 
     def begin(self, prefixes: PrefixStore, cache: KvCache) -> Reading:
         """Take the next part of the text, and write its prompt.
@@ -134,7 +143,13 @@ class Voicing:
         self._schedule.pause()
 
     def hear(self, column: list[int]) -> None:
-        """Take the next frame ``[1 + codebook]``, or the end, and hand out sound when it is due."""
+        """Take the next frame ``[1 + codebook]``, or the end, and hand out sound when it is due.
+
+        Raises:
+            EngineError: if there is no frame, because the model's numbers are none.
+        """
+        if column[0] == NO_FRAME:
+            raise self._runtime.not_finite()
         if column[0] == self._runtime.tokens.im_end:
             self._end_part("complete")
             return
@@ -179,11 +194,14 @@ class Voicing:
         self._is_speaking = False
         self.seat.is_idle = True
         self._hand_out(None if self._parts else self._end)
+        if not self._parts:
+            self._stream = None  # several megabytes that nobody needs while there is no text
 
     def _hand_out(self, end: End | None = None) -> None:
         n_frames = len(self._columns) - self._n_decoded
         codes = self._as_columns(self._columns[self._n_decoded :])[1:]  # [codebook, frame]
         self._n_decoded = len(self._columns)
+        assert self._stream is not None
         samples = self._stream.push(codes) if n_frames else torch.empty(0)
         if n_frames or end is not None:
             self.job.deliver(Sound(segment=self._segment, samples=samples.cpu().float(), end=end))

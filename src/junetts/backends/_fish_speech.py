@@ -6,6 +6,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
+from threading import Event
 from typing import Protocol, TypeVar
 
 from anyio import CancelScope, to_thread
@@ -21,7 +22,7 @@ from junetts.backends._fish_speech_request import MAX_NEW_TOKENS, SpokenSegment,
 from junetts.backends._serial_thread import SerialThread
 
 SAMPLE_RATE = 44_100  # of every published checkpoint
-CLOSE_TIMEOUT_S = 1.0  # a batch in hand may take minutes; its thread is left to end by itself
+CLOSE_TIMEOUT_S = 1.0  # a token takes far less; loading and decoding are left to end by themselves
 NO_STREAMING = "it makes each sentence whole before its first sound"
 
 logger = logging.getLogger("junetts")
@@ -35,8 +36,8 @@ class UpstreamEngine(Protocol):
     def description(self) -> str:
         """The package's version, the checkpoint, the device and the precision."""
 
-    def speak(self, request: UpstreamRequest) -> SpokenSegment:
-        """Speak one segment; returns when all of it has been made."""
+    def speak(self, request: UpstreamRequest, *, is_wanted: Callable[[], bool]) -> SpokenSegment:
+        """Speak one segment; returns when all of it has been made, or raises once unwanted."""
 
 
 class FishSpeechBackend:
@@ -47,9 +48,9 @@ class FishSpeechBackend:
     ``engine = "stream"`` speaks the same checkpoint without that wait.
 
     Guarantees: one segment is made at a time, in order of arrival, whichever utterance it belongs
-    to; who leaves while waiting is not spoken for, and who leaves later is free at once. But
-    upstream can not be interrupted: the segment in hand is made to its end in the background,
-    and the next one waits for that. `aclose` does not wait for it either.
+    to; who leaves while waiting is not spoken for, and who leaves later is free at once, and
+    ends the segment in hand at its next token. Reading the prompt and decoding can not be
+    interrupted: they are finished in the background, and the next segment waits for that.
 
     The package and the checkpoint are loaded by `warmup`, or else by the first segment. A seed
     is honoured by seeding torch, numpy and `random` while a segment is made.
@@ -110,12 +111,15 @@ class FishSpeechBackend:
             InvalidRequestError: on entering, for what upstream can not do.
             UnknownVoiceError: on entering, for a voice without a recording to imitate.
         """
-        request = self._request(utterance)
-        async with aclosing(self._spoken(request, segments)) as audio:
-            yield audio
+        request, left = self._request(utterance), Event()
+        try:
+            async with aclosing(self._spoken(request, segments, left)) as audio:
+                yield audio
+        finally:
+            left.set()
 
     async def aclose(self) -> None:
-        """Forget the model; a segment in hand is made to its end, and nobody hears it."""
+        """Stop at the next token, and forget the model."""
         thread = self._thread.close()
         if thread is not None:
             with CancelScope(shield=True):
@@ -154,7 +158,7 @@ class FishSpeechBackend:
         )
 
     async def _spoken(
-        self, request: UpstreamRequest, segments: AsyncIterable[Segment]
+        self, request: UpstreamRequest, segments: AsyncIterable[Segment], left: Event
     ) -> AsyncGenerator[BackendAudio, None]:
         speaker = ""
         last = AudioFormat(sample_rate=SAMPLE_RATE)
@@ -163,19 +167,25 @@ class FishSpeechBackend:
                 yield BackendAudio(segment=segment.index, format=last, end="complete")
                 continue
             text, speaker = attributed(segment.text, speaker)
-            spoken = await self._call(partial(self._make, request.saying(text)))
+            spoken = await self._call(partial(self._make, request.saying(text), left))
             last = AudioFormat(sample_rate=spoken.sample_rate)
             yield BackendAudio(segment=segment.index, format=last, data=spoken.pcm, end=spoken.end)
 
-    def _make(self, request: UpstreamRequest) -> SpokenSegment:
-        return self._loaded().speak(request)
+    def _make(self, request: UpstreamRequest, left: Event) -> SpokenSegment:
+        def is_wanted() -> bool:
+            return not (left.is_set() or self._thread.is_closed)
+
+        return self._loaded().speak(request, is_wanted=is_wanted)
 
     def _loaded(self) -> UpstreamEngine:
         """The engine, loaded if need be; called in the thread, so that only one is loading."""
-        if self._engine is None:
-            self._engine = self._load(self._section)
-            logger.info("%s; %s", self._engine.description, NO_STREAMING)
-        return self._engine
+        if self._engine is not None:
+            return self._engine
+        engine = self._load(self._section)
+        logger.info("%s; %s", engine.description, NO_STREAMING)
+        if not self._thread.is_closed:  # or it would be kept for nobody
+            self._engine = engine
+        return engine
 
     async def _call(self, function: Callable[[], T]) -> T:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -83,31 +83,46 @@ def load(section: LocalSection) -> FishSpeechEngine:
         engine = parts["TTSInferenceEngine"](
             llama_queue=model, decoder_model=codec, precision=dtype, compile=False
         )
-    return FishSpeechEngine(parts, engine, checkpoint.codec.frame_length, description)
+    return FishSpeechEngine(
+        parts, engine, model, frame_length=checkpoint.codec.frame_length, description=description
+    )
 
 
 class FishSpeechEngine:
     """Upstream's engine with a checkpoint."""
 
     def __init__(
-        self, parts: Mapping[str, Any], engine: Any, frame_length: int, description: str
+        self,
+        parts: Mapping[str, Any],
+        engine: Any,
+        model: _LanguageModel,
+        *,
+        frame_length: int,
+        description: str,
     ) -> None:
         self.description = description
         self._parts = parts
         self._engine = engine
+        self._model = model
         self._frame_length = frame_length
         engine.load_audio = read_recording  # its own needs an old torchaudio
         if engine.precision == torch.float32:  # where its automatic precision only warns
             engine.get_audio_segment = self._decode
 
-    def speak(self, request: UpstreamRequest) -> SpokenSegment:
+    def speak(
+        self, request: UpstreamRequest, *, is_wanted: Callable[[], bool] = lambda: True
+    ) -> SpokenSegment:
         """Speak one segment; returns when all of it has been made.
+
+        ``is_wanted`` is asked before every token.
 
         Raises:
             InvalidRequestError: if a recording can not be used.
             OutOfMemoryError: if the device has no room.
-            EngineError: if upstream fails, such as on a text that is too long.
+            EngineError: if upstream fails, such as on a text that is too long; or once the
+                segment is not wanted any more.
         """
+        self._model.is_wanted = is_wanted
         with _our_errors(), _seeded(request.seed, self._engine.decoder_model.device):
             sample_rate, samples = self._last_result(self._as_upstream(request))
         # Upstream never decodes the last column, be it the end of speech or not.
@@ -162,6 +177,7 @@ class _LanguageModel:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
+        self.is_wanted: Callable[[], bool] = lambda: True
         self._generate = parts["generate_long"]
         self._wrapped = parts["WrappedGenerateResponse"]
         self._model, self._decode_one = parts["init_model"](
@@ -174,9 +190,15 @@ class _LanguageModel:
         """Generate, and answer where upstream's thread would."""
         answers: Queue[Any] = item.response_queue
         for part in self._generate(
-            model=self._model, decode_one_token=self._decode_one, **item.request
+            model=self._model, decode_one_token=self._decode, **item.request
         ):
             answers.put(self._wrapped(status="success", response=part))
+
+    def _decode(self, *args: Any, **options: Any) -> Any:
+        """Upstream's next token, unless nobody waits for it; there is no other way to stop."""
+        if not self.is_wanted():
+            raise EngineError("nobody waits for this segment any more")
+        return self._decode_one(*args, **options)
 
 
 def _require_package() -> str:
@@ -251,13 +273,15 @@ def _our_errors() -> Iterator[None]:
     """Translate what comes out of upstream."""
     try:
         yield
+    except JuneTtsError:
+        raise
     except Exception as error:
         raise _translated(error) from error
 
 
 def _translated(error: Exception) -> JuneTtsError:
     ours = as_junetts_error(error)
-    if ours is error or not isinstance(ours, EngineError):
+    if not isinstance(ours, EngineError):
         return ours
     reason = str(error).strip() or type(error).__name__
     is_final = isinstance(error, (ValueError, AssertionError))  # such as a text that is too long

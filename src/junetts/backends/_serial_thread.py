@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
@@ -10,6 +11,8 @@ from threading import Thread
 from typing import TypeVar
 
 from junetts._errors import EngineError
+
+EXIT_TIMEOUT_S = 5.0
 
 T = TypeVar("T")
 
@@ -21,7 +24,9 @@ class SerialThread:
     whose caller left later is finished all the same, and the next waits for that. The queue
     holds at most one call per caller, so it is bounded by how many there are.
 
-    The thread starts with the first call and does not keep the process alive.
+    The thread starts with the first call and does not keep the process alive; but when the
+    interpreter exits, it is given a while to end first, because a thread that came back from
+    torch later would take the process down.
     """
 
     def __init__(self, name: str) -> None:
@@ -29,6 +34,11 @@ class SerialThread:
         self._thread: Thread | None = None
         self._turns: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._is_closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether no more calls are made; the one in hand may stop early."""
+        return self._is_closed
 
     async def call(self, function: Callable[[], T]) -> T:
         """Make a call when its turn has come, and give what it gives.
@@ -42,6 +52,7 @@ class SerialThread:
         if self._thread is None:
             self._thread = Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
+            atexit.register(self._leave)
         self._turns.put(lambda: self._take_turn(function, future))
         return await asyncio.wrap_future(future)
 
@@ -49,7 +60,14 @@ class SerialThread:
         """Make no more calls; the thread ends after the one in hand, and is there to wait for."""
         self._is_closed = True
         self._turns.put(None)
+        atexit.unregister(self._leave)
         return self._thread
+
+    def _leave(self) -> None:
+        """The interpreter exits."""
+        thread = self.close()
+        if thread is not None:
+            thread.join(EXIT_TIMEOUT_S)
 
     def _run(self) -> None:
         while (turn := self._turns.get()) is not None:

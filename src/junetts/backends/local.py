@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -14,8 +13,9 @@ from anyio import CancelScope, to_thread
 from junetts._audio import BYTES_PER_SAMPLE, AudioFormat
 from junetts._backend import BackendAudio, Capabilities, Health, SegmentEnd
 from junetts._config_sections import LocalSection
-from junetts._errors import JuneTtsError, UnknownVoiceError
+from junetts._errors import EngineError, JuneTtsError, UnknownVoiceError
 from junetts._fishwire.speaker_tags import attributed, without_tags
+from junetts._runtime.failures import our_errors
 from junetts._runtime.job import Failure, Job, Sound, SpeakRequest
 from junetts._runtime.worker import Worker
 from junetts._segmentation import is_speakable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SAMPLE_RATE = 44_100  # of every published checkpoint
 MAX_AHEAD_S = 2.0  # of audio made but not taken: what a listener who leaves has wasted at most
-CLOSE_TIMEOUT_S = 5.0  # a frame takes far less; only the loading of a model may take longer
+CLOSE_TIMEOUT_S = 5.0  # a frame takes far less, and so does each step of loading
 
 logger = logging.getLogger("junetts")
 
@@ -69,7 +69,11 @@ class LocalBackend:
             CheckpointError: if it is missing, damaged or of an unknown kind.
             OutOfMemoryError: if the device is too small for it.
         """
-        await asyncio.shield(asyncio.wrap_future(self._worker.start()))
+        loaded, inbox = self._worker.start(), Inbox[None]()
+        loaded.add_done_callback(lambda _: inbox.put(None))
+        await inbox.take()
+        if (error := loaded.exception()) is not None:
+            raise error
 
     async def probe(self) -> Health:
         """Look at the checkpoint's files; nothing is loaded."""
@@ -172,6 +176,7 @@ class LocalBackend:
             n_slots=section.max_batch,
             max_context=section.max_context,
             voice_directory=section.voice_directory,
+            check=self._check_wanted,
         )
         scheduler = Scheduler(
             runtime,
@@ -185,12 +190,22 @@ class LocalBackend:
         logger.info("%s, in %.1f s", self._loaded, perf_counter() - started_at)
         return scheduler
 
+    def _check_wanted(self) -> None:
+        """Stop the loading of a model that nobody waits for."""
+        if self._worker.is_closed:
+            raise EngineError("the engine was closed while its model was being loaded")
+
     def _inspect(self) -> str:
         """Say what is in the checkpoint's directory.
 
         Raises:
             CheckpointError: if nothing that could be loaded is.
+            BackendUnavailableError: if a package cannot be loaded.
         """
+        with our_errors():
+            return self._described()
+
+    def _described(self) -> str:
         from junetts._runtime.checkpoint import open_checkpoint
         from junetts._runtime.device import resolve_device, resolve_dtype
 

@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from junetts._runtime.dual_ar import DualAR
-from junetts._runtime.frame import FrameState, _move_on, _Sampler, _Window, first_frame, next_frame
+from junetts._runtime.frame import (
+    NO_FRAME,
+    FrameState,
+    _move_on,
+    _Sampler,
+    _Window,
+    first_frame,
+    next_frame,
+)
 from junetts._runtime.sampling import DEFAULTS, SamplingParams
 from junetts._runtime.sizes import Family
 from tiny_models import (
@@ -241,3 +249,21 @@ def test_half_precision_speaks(dtype: torch.dtype) -> None:
     frames = speak_alone(model, random_prompt(model.sizes, 9), sampled(model, 1), n_frames=20)
     is_legal = model.is_semantic(frames[0]) | (frames[0] == TOKENS.im_end)
     assert is_legal.all()
+
+
+@pytest.mark.parametrize("family", ["s1", "s2"])
+def test_numbers_that_are_none_make_no_frame(family: Family) -> None:
+    """Neither from a prompt nor later; the others' frames are not affected, and no id is wild."""
+    model = random_model(sizes(family))
+    cache, state = new_cache(model, n_slots=2), FrameState(model.sizes, n_slots=2, device="cpu")
+    for slot in (0, 1):
+        begin(model, cache, state, slot, random_prompt(model.sizes, 9), sampled(model, 1))
+    state.activate([0, 1])
+    cache.values[:, 0, :, :9] = float("nan")
+    columns = next_frame(model, cache, state, n=2, span=10)
+    assert columns[0].tolist() == [NO_FRAME] * columns.shape[1]
+    assert int(columns[1].min()) >= 0
+    assert int(state.column.min()) >= 0
+    slow = model.prefill(random_prompt(model.sizes, 2), cache, slot=0, start=9)
+    assert int(first_frame(model, slow, state, slot=0).max()) == NO_FRAME
+    assert int(state.column.min()) >= 0

@@ -121,3 +121,15 @@ def test_scattered_columns_go_where_each_slot_stands() -> None:
     assert changed == [[0, 0], [1, 5], [2, 20]]
     assert torch.equal(seen[1, :, 5], new[1, 0])
     assert seen.shape == (3, 2, 6, 8)
+
+
+def test_a_slot_can_be_wiped() -> None:
+    """What is not a number goes, in the first columns of that slot alone."""
+    cache = cache_with_noise()
+    kept = cache.keys.clone(), cache.values.clone()
+    cache.keys[:, 1, :, :5] = float("nan")
+    cache.values[:, 1, :, :5] = float("nan")
+    cache.wipe(1, 5)
+    for buffer, before in zip((cache.keys, cache.values), kept, strict=True):
+        before[:, 1, :, :5] = 0
+        assert torch.equal(buffer, before)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,6 +19,7 @@ from torch import Tensor
 from junetts import EngineError, InvalidRequestError, OutOfMemoryError, Sampling
 from junetts._runtime import conversation
 from junetts._runtime import scheduler as scheduler_module
+from junetts._runtime.codec import CodecStream
 from junetts._runtime.frame import next_frame
 from junetts._runtime.job import Failure, Job, Sound, SpeakRequest
 from junetts._runtime.prompt import Turn, encode_prompt
@@ -339,6 +342,7 @@ def failing(scheduler: Scheduler, victim: Job, fault: Exception) -> Callable[...
         n_calls += 1
         slots = [v.seat.slot for v in scheduler._voicings if v.job is victim]
         active = scheduler._state.active.tolist()
+        assert sys.exception() is None  # it would keep the tensors of what failed before
         if n_calls > 2 and any(slot is not None and active[slot] for slot in slots):
             raise fault
         return next_frame(model, cache, state, **kwargs)  # type: ignore[arg-type]
@@ -421,6 +425,27 @@ def test_the_oldest_turns_are_dropped_but_never_the_voice(
     assert [segment for segment, _ in one.ends] == list(range(12))
 
 
+def test_many_turns_are_dropped_without_trying_each(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everyone waits meanwhile."""
+    n_encoded = 0
+    encode = conversation.encode_prompt
+
+    def counting(*args: object, **kwargs: object) -> Tensor:
+        nonlocal n_encoded
+        n_encoded += 1
+        return encode(*args, **kwargs)  # type: ignore[arg-type]
+
+    talk = conversation.Conversation(runtime.sizes, runtime.tokenizer, [], context=1024)
+    for _ in range(100):
+        talk.add("Yes.", codes_of(runtime, 1, seed=1))
+    monkeypatch.setattr(conversation, "encode_prompt", counting)
+    n_columns = talk.prompt("And now.", max_frames=200).shape[1]
+    assert 0.75 * 1024 - 230 < n_columns <= 0.75 * 1024 - 200
+    assert n_encoded < 12
+
+
 def test_speech_without_end_is_cut_off_at_what_is_plausible(
     runtime: Runtime, scheduler: Scheduler, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -456,3 +481,93 @@ def test_aborting_ends_everything(scheduler: Scheduler) -> None:
     assert isinstance(one.error, EngineError)
     assert isinstance(other.error, EngineError)
     assert not scheduler.step()
+
+
+def test_each_owner_has_an_error_of_its_own(scheduler: Scheduler) -> None:
+    """What was heard is written into it."""
+    one, other = spoken(HELLO), spoken(HELLO)
+    scheduler.add(one.job)
+    scheduler.add(other.job)
+    scheduler.abort(EngineError("the engine has been closed"))
+    assert one.error is not other.error
+    assert str(one.error) == str(other.error) == "the engine has been closed"
+
+
+def test_an_owner_who_fails_is_alone_with_that(scheduler: Scheduler) -> None:
+    """Whatever happens when something is delivered, the others are spoken to."""
+
+    def broken(item: Sound | Failure) -> None:
+        raise ZeroDivisionError
+
+    deaf = Job(SpeakRequest(sampling=GREEDY), broken)
+    deaf.say(0, HELLO)
+    other = spoken(HELLO, sampling=Sampling(seed=1))
+    scheduler.add(deaf)
+    run(scheduler, other)
+    assert other.error is None
+    assert other.n_frames == 12
+
+
+def test_who_has_no_text_takes_no_memory(
+    runtime: Runtime, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decoder's state is made for a segment, and let go with it."""
+    streams: list[weakref.ref[CodecStream]] = []
+    stream = runtime.codec.stream
+
+    def watched() -> CodecStream:
+        made = stream()
+        streams.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(runtime.codec, "stream", watched)
+    quiet = spoken(is_finished=False)
+    run(scheduler, quiet)
+    assert not streams
+    quiet.job.say(0, HELLO)
+    run(scheduler)
+    assert quiet.ends
+    assert [one() for one in streams] == [None]
+
+
+def test_numbers_that_are_none_end_the_utterance_and_do_not_spread(
+    runtime: Runtime, scheduler: Scheduler
+) -> None:
+    """In narrow precision they can overflow; the next one in that slot is not affected."""
+    unlucky, lucky = spoken(HELLO, max_frames=40), spoken(SECOND, sampling=Sampling(seed=2))
+    scheduler.add(unlucky.job)
+    scheduler.add(lucky.job)
+    for _ in range(4):
+        scheduler.step()
+    slot = scheduler._voicings[0].seat.slot
+    scheduler._cache.values[:, slot, :, :3] = float("nan")
+    run(scheduler)
+    assert isinstance(unlucky.error, EngineError)
+    assert "not finite in float32" in str(unlucky.error)
+    assert lucky.error is None
+    heir, alone = (spoken("Hi.", sampling=Sampling(seed=3)) for _ in range(2))
+    run(scheduler, heir)
+    run(made(runtime, max_batch=1), alone)
+    assert heir.error is None
+    assert torch.allclose(heir.samples, alone.samples, atol=1e-5)
+
+
+def test_what_was_forgotten_is_read_again(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conversation whose memory was given away goes on all the same."""
+    text, voice, sampling = ending(runtime)
+    undisturbed = spoken(text, SECOND, references=voice, sampling=sampling, max_frames=49)
+    run(made(runtime, max_batch=1), undisturbed)
+    scheduler = made(runtime, max_batch=1)
+    scheduler._slots._max_saved_bytes = 0
+    quiet = spoken(references=voice, sampling=sampling, max_frames=49, is_finished=False)
+    quiet.job.say(0, text)
+    run(scheduler, quiet)
+    run(scheduler, spoken(HELLO))
+    quiet.job.say(1, SECOND)
+    quiet.job.finish()
+    sizes = prefilled(monkeypatch, runtime)
+    run(scheduler)
+    assert sum(sizes) > 49
+    assert torch.allclose(quiet.samples, undisturbed.samples, atol=1e-4)

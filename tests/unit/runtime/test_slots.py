@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from junetts._runtime.kv_cache import KvCache
+from junetts._runtime.kv_cache import KvCache, KvSnapshot
 from junetts._runtime.prefixes import PrefixStore
 from junetts._runtime.reading import PIECE_COLUMNS, Reading
 from junetts._runtime.sizes import ModelSizes, TransformerSizes
@@ -104,6 +104,60 @@ def test_taking_again_changes_nothing(cache: KvCache) -> None:
     assert not one.is_idle
 
 
+def test_who_was_quiet_for_longest_gives_way(cache: KvCache) -> None:
+    """Not one who has just ended a sentence and will go on at once."""
+    slots, first, second = Slots(cache), seat(1), seat(2)
+    for one in (second, first):
+        assert slots.take(one)
+        one.is_idle = True
+    slots.take(second)
+    second.is_idle = True
+    assert slots.take(seat())
+    assert (first.slot, second.slot) == (None, 0)
+
+
+def test_only_so_much_is_saved(cache: KvCache) -> None:
+    """Conversations beyond that begin anew: who lost the slot first, first."""
+    slots = Slots(cache, max_saved_bytes=5 * COLUMN_BYTES)
+    crowd = [seat(1, 2, 3), seat(4, 5), seat(6, 7), seat()]
+    for one in crowd:
+        assert slots.take(one)
+        one.is_idle = True
+        fill(cache, 0, 3, 1.0)
+    for one in crowd[2:]:  # both slots are theirs, and they are busy
+        slots.take(one)
+    assert slots.n_saved_bytes == 5 * COLUMN_BYTES
+    slots.release(crowd[3])
+    last = seat()
+    crowd[2].is_idle = True
+    assert slots.take(last)
+    assert slots.take(seat())
+    assert slots.n_saved_bytes == 4 * COLUMN_BYTES
+    assert crowd[0].saved is None
+    assert crowd[0].columns.shape == (3, 0)
+    assert crowd[1].saved is not None
+    slots.release(crowd[1])
+    assert slots.n_saved_bytes == 2 * COLUMN_BYTES
+
+
+def test_without_memory_for_a_copy_a_conversation_begins_anew(
+    cache: KvCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than the newcomer failing."""
+
+    def full(slot: int, n_columns: int) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    slots, quiet = Slots(cache), seat(1, 2, 3)
+    assert slots.take(quiet)
+    assert slots.take(seat())
+    quiet.is_idle = True
+    monkeypatch.setattr(cache, "snapshot", full)
+    assert slots.take(seat())
+    assert quiet.saved is None
+    assert quiet.columns.shape[1] == 0
+
+
 @pytest.mark.parametrize(
     ("one", "other", "expected"),
     [((), (1,), 0), ((1, 2), (1, 2), 2), ((1, 2, 3), (1, 2), 2), ((1, 5), (1, 6, 7), 1)],
@@ -161,6 +215,40 @@ def test_a_new_voice_is_read_by_itself_and_kept(cache: KvCache) -> None:
         reading = Reading(long_prompt, n_voice=300, seat=one, prefixes=store, cache=cache)
         sizes.append(read_all(reading, cache, slot))
     assert sizes == [[256, 44, 256, 40], [256, 40]]
+
+
+def test_what_will_not_be_kept_is_not_copied(
+    cache: KvCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither where the store is switched off, nor for a voice that it has."""
+    n_copies = 0
+    snapshot = cache.snapshot
+
+    def counting(slot: int, n_columns: int) -> KvSnapshot:
+        nonlocal n_copies
+        n_copies += 1
+        return snapshot(slot, n_columns)
+
+    monkeypatch.setattr(cache, "snapshot", counting)
+    off, on = PrefixStore(0), PrefixStore(10**9)
+    for store in (off, on, on):
+        one = Seat(columns=prompt(), slot=0)
+        reading = Reading(prompt(1, 2, 3), n_voice=2, seat=one, prefixes=store, cache=cache)
+        read_all(reading, cache)
+    assert n_copies == 1
+    both = [
+        Reading(
+            prompt(7, 2, 3),
+            n_voice=2,
+            seat=Seat(columns=prompt(), slot=slot),
+            prefixes=on,
+            cache=cache,
+        )
+        for slot in (0, 1)
+    ]
+    for slot, reading in enumerate(both):  # neither knew of the other
+        read_all(reading, cache, slot)
+    assert n_copies == 2
 
 
 def test_a_conversation_goes_on_where_it_was(cache: KvCache) -> None:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
-from queue import Queue
+from queue import Empty, Queue
 
 import pytest
 import torch
 
-from junetts import EngineError, JuneTtsError, OutOfMemoryError, Sampling
+from junetts import (
+    BackendUnavailableError,
+    EngineError,
+    JuneTtsError,
+    OutOfMemoryError,
+    Sampling,
+)
 from junetts._runtime.job import Failure, Job, Sound, SpeakRequest
 from junetts._runtime.worker import Worker
 
@@ -42,7 +50,7 @@ class Echo:
     def abort(self, error: JuneTtsError) -> None:
         """End every job."""
         for job in self.jobs:
-            job.deliver(Failure(error=error))
+            job.fail(error)
         self.jobs.clear()
 
 
@@ -134,6 +142,7 @@ def test_the_model_is_loaded_once() -> None:
         (MemoryError(), OutOfMemoryError),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"), OutOfMemoryError),
         (KeyError("weight"), EngineError),
+        (ImportError("libcudart.so: no such file"), BackendUnavailableError),
     ],
 )
 def test_why_it_cannot_be_loaded_reaches_every_job(
@@ -216,3 +225,181 @@ def test_a_cancelled_job_is_told_nothing_more() -> None:
     job.cancel()
     job.deliver(sound(0, 5))
     assert delivered.empty()
+
+
+def test_each_utterance_has_an_error_of_its_own() -> None:
+    """What was heard is written into it; two that wait for one loading must not share that."""
+    begun, go = threading.Event(), threading.Event()
+
+    def load() -> Echo:
+        begun.set()
+        assert go.wait(WAIT_S)
+        raise KeyError("weight")
+
+    worker = Worker(load)
+    (one, ones), (other, others) = job_and_queue(), job_and_queue()
+    worker.submit(one)
+    assert begun.wait(WAIT_S)
+    worker.submit(other)
+    go.set()
+    failures = [delivered.get(timeout=WAIT_S) for delivered in (ones, others)]
+    first, second = (f.error for f in failures if isinstance(f, Failure))
+    assert first is not second
+    assert first.message == second.message
+    assert isinstance(first.__cause__, KeyError)
+    assert isinstance(second.__cause__, KeyError)
+    closed(worker)
+
+
+def test_every_job_is_spoken_or_told_why_not() -> None:
+    """Whenever it comes: while a loading fails, right after that, or while the next one begins."""
+    n_loads = 0
+
+    def load() -> Echo:
+        nonlocal n_loads
+        n_loads += 1
+        if n_loads % 500:
+            raise EngineError("not today")
+        return Echo()
+
+    worker = Worker(load)
+    unanswered: list[int] = []
+
+    def submit(n_jobs: int) -> None:
+        for index in range(n_jobs):
+            job, delivered = job_and_queue()
+            worker.submit(job)
+            job.say(0, "x")
+            try:
+                delivered.get(timeout=2)
+            except Empty:
+                unanswered.append(index)
+                return
+
+    submitters = [threading.Thread(target=submit, args=(200,)) for _ in range(4)]
+    for thread in submitters:
+        thread.start()
+    for thread in submitters:
+        thread.join()
+    closed(worker)
+    assert unanswered == []
+
+
+def test_a_job_that_is_not_accepted_is_told() -> None:
+    """And the thread goes on."""
+
+    class Picky(Echo):
+        def add(self, job: Job) -> None:
+            if not self.n_steps:
+                self.n_steps = 1
+                raise MemoryError
+            super().add(job)
+
+    worker = Worker(Picky)
+    refused, failures = job_and_queue()
+    worker.submit(refused)
+    failure = failures.get(timeout=WAIT_S)
+    assert isinstance(failure, Failure)
+    assert isinstance(failure.error, OutOfMemoryError)
+    job, delivered = job_and_queue()
+    worker.submit(job)
+    job.say(0, "next")
+    assert isinstance(delivered.get(timeout=WAIT_S), Sound)
+    closed(worker)
+
+
+def test_an_owner_who_cannot_be_told_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """What it raises is logged, the others hear of the failure, and the thread goes on."""
+
+    class Faulty(Echo):
+        def step(self) -> bool:
+            if len(self.jobs) == 2:
+                raise KeyError("slot")
+            return super().step()
+
+    def deaf(_: object) -> None:
+        raise ZeroDivisionError
+
+    worker = Worker(Faulty)
+    worker.submit(Job(SpeakRequest(sampling=Sampling()), deaf))
+    other, others = job_and_queue()
+    worker.submit(other)
+    assert isinstance(others.get(timeout=WAIT_S), Failure)
+    job, delivered = job_and_queue()
+    worker.submit(job)
+    job.say(0, "next")
+    assert isinstance(delivered.get(timeout=WAIT_S), Sound)
+    closed(worker)
+    assert "could not be told" in caplog.text
+
+
+def test_nobody_who_waits_can_stop_the_loading() -> None:
+    """A waiter that is cancelled must not take the result from the others."""
+    go = threading.Event()
+
+    def load() -> Echo:
+        assert go.wait(WAIT_S)
+        return Echo()
+
+    worker = Worker(load)
+    assert not worker.start().cancel()
+    go.set()
+    worker.start().result(WAIT_S)
+    closed(worker)
+
+
+def test_closing_while_the_model_is_loaded_refuses_those_who_wait() -> None:
+    """The loading can see that it is not wanted; whatever it does then, everyone is told."""
+    begun = threading.Event()
+
+    def load() -> Echo:
+        begun.set()
+        while not worker.is_closed:
+            begun.wait()
+        return Echo()
+
+    worker = Worker(load)
+    job, delivered = job_and_queue()
+    worker.submit(job)
+    assert begun.wait(WAIT_S)
+    closed(worker)
+    failure = delivered.get(timeout=WAIT_S)
+    assert isinstance(failure, Failure)
+    assert "closed" in failure.error.message
+
+
+COMPUTING = """
+import threading
+import torch
+from junetts._runtime.worker import Worker
+
+class Busy:
+    x = torch.randn(400, 400)
+    def add(self, job): ...
+    def abort(self, error): ...
+    def step(self):
+        (self.x @ self.x).sum().item()
+        begun.set()
+        return True
+
+def load():
+    if {is_loading}:
+        begun.set()
+        while not worker.is_closed:
+            (Busy.x @ Busy.x).sum().item()
+        raise RuntimeError("not wanted")
+    return Busy()
+
+begun = threading.Event()
+worker = Worker(load)
+worker.start()
+begun.wait()
+"""
+
+
+@pytest.mark.parametrize("is_loading", [False, True])
+def test_the_interpreter_can_exit_at_any_time(is_loading: bool) -> None:
+    """Although the thread is in the middle of something, and nobody has closed it."""
+    code = COMPUTING.format(is_loading=is_loading)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
