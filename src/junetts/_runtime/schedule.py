@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import perf_counter
 
+SLOW_CHUNK = 4  # where gaps cannot be avoided: most of what decoding together saves
 SAFETY = 0.5  # of the audio that the listener still has, what a chunk's making may use up
 
 
@@ -14,7 +15,7 @@ class ChunkSchedule:
     Guarantees: the first chunk is one frame; a chunk is at most twice as long as the one before
     and at most ``max_frames``; and no chunk is longer than what can be made, at the speed
     measured so far, in half of the time that the listener's buffer lasts. Where speech is made
-    slower than it is spoken, every frame is a chunk.
+    slower than it is spoken there is no such buffer: chunks of four frames then end sooner.
 
     Args:
         frame_s: duration of one frame of audio, in seconds.
@@ -65,6 +66,8 @@ class ChunkSchedule:
         if self._n_made == 0:
             return max(1, grown)
         seconds_per_frame = self._making_s / self._n_made
+        if seconds_per_frame > self._frame_s:
+            return max(1, min(grown, SLOW_CHUNK))
         spare_s = SAFETY * self._buffered_s(self._clock())
         affordable = int(spare_s / seconds_per_frame) if seconds_per_frame > 0 else grown
         return max(1, min(grown, affordable))

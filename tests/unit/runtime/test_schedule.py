@@ -50,9 +50,10 @@ def test_the_longest_chunk_can_be_set() -> None:
     assert chunks(20, seconds_per_frame=FRAME_S / 50, max_frames=4) == [1, 2, 4, 4, 4, 4]
 
 
-def test_an_engine_slower_than_speech_hands_out_every_frame() -> None:
-    """There is no buffer to spare, so nothing is held back."""
-    assert chunks(10, seconds_per_frame=FRAME_S * 1.2) == [1] * 10
+def test_an_engine_slower_than_speech_saves_work_where_it_can() -> None:
+    """The listener waits in any case; the first sound comes as early, the last one earlier."""
+    assert chunks(15, seconds_per_frame=FRAME_S * 1.2) == [1, 2, 4, 4, 4]
+    assert chunks(5, seconds_per_frame=FRAME_S * 1.2, max_frames=2) == [1, 2, 2]
 
 
 def test_an_engine_hardly_faster_than_speech_grows_late() -> None:
@@ -110,19 +111,20 @@ def test_pauses_do_not_count_as_slowness() -> None:
     assert sizes == [1, 2, 4, 8, 6, 12]
 
 
-def test_after_running_dry_it_does_not_hold_back() -> None:
-    """A listener who waits gets the next frame at once, and the buffer is counted anew."""
+def test_after_running_dry_it_holds_back_little() -> None:
+    """A listener who waits gets the next frames soon, and the buffer is counted anew."""
     clock = Clock()
     schedule = ChunkSchedule(frame_s=FRAME_S, clock=clock)
     schedule.made()
     schedule.handed_out(1)
     clock.now += 10
     schedule.made()
-    assert schedule.is_due(1)
-    schedule.handed_out(1)
+    assert not schedule.is_due(1)
+    assert schedule.is_due(2)
+    schedule.handed_out(2)
     clock.now += 0.001
     schedule.made()
-    assert schedule.is_due(1)
+    assert schedule.is_due(4)
 
 
 @pytest.mark.parametrize("n_waiting", [1, 2])
