@@ -89,9 +89,10 @@ class World:
         }
 
     def unplug(self) -> None:
-        """Neither a key nor a server: what a newcomer has."""
+        """Neither a key nor a server nor a checkpoint: what a newcomer has."""
         del os.environ["FISH_API_KEY"]
         del os.environ["JUNETTS_SERVER__URL"]
+        shutil.rmtree("checkpoints")
 
 
 def _fill(folder: Path) -> None:

@@ -150,7 +150,7 @@ def test_the_token_limit_truncates(spoken: Spoken) -> None:
         ("too_long", "EngineError", "Prompt is too long"),
         ("no_clip", "InvalidRequestError", "voice.audio cannot be decoded"),
         ("top_k", "InvalidRequestError", "sampling.top_k must be left unset"),
-        ("nowhere", "CheckpointError", "is not a readable directory"),
+        ("nowhere", "CheckpointError", "there is no directory"),
         ("emptied", "CheckpointError", "'norm.weight'"),
     ],
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import Tensor
 
 from junetts._errors import CheckpointError
-from junetts._runtime.checkpoint_file import check_file
+from junetts._runtime.checkpoint_file import INCOMPLETE
 from junetts._runtime.codec_config import CODEC_CONFIG, read_codec_sizes
 from junetts._runtime.config_files import CONFIG, ModelConfig, read_model_config
 from junetts._runtime.model_weights import (
@@ -24,15 +24,15 @@ from junetts._runtime.model_weights import (
 )
 from junetts._runtime.sizes import CodecSizes, ModelSizes
 from junetts._runtime.tokenizer import Tokenizer, read_tokenizer
-from junetts._runtime.weight_files import read_weights
+from junetts._runtime.weight_files import check_weight_file, read_weights
 from junetts._runtime.weight_loading import check_weights, load_into
 from junetts._runtime.weight_norm import bake_weight_norm
 
 __all__ = ["Checkpoint", "bake_weight_norm", "check_weights", "load_into", "open_checkpoint"]
 
 WHAT_IT_IS = (
-    "A checkpoint is a directory such as checkpoints/openaudio-s1-mini, with config.json, weights, "
-    "tokenizer and codec.pth; `junetts download` fetches one."
+    "a checkpoint is a directory with config.json, weights, tokenizer and codec.pth: "
+    "`junetts download s1-mini` fetches one, local.checkpoint says where it is"
 )
 CODEC_WEIGHTS = ("codec.pth", "codec.safetensors")
 
@@ -99,7 +99,7 @@ def open_checkpoint(directory: str | Path) -> Checkpoint:
 
     Raises:
         CheckpointError: the directory or a file in it is missing, a config file is malformed or
-            contradicts itself or another, or a weight file obviously is something else.
+            contradicts itself or another, or a weight file is not whole or not what it should be.
     """
     directory = Path(directory).expanduser()
     _check_directory(directory)
@@ -120,14 +120,18 @@ def _check_directory(directory: Path) -> None:
     try:
         names = os.listdir(directory)
     except (OSError, ValueError) as error:  # ValueError: the path holds a null character
-        reason = error.strerror if isinstance(error, OSError) else str(error)
         raise CheckpointError(
-            f"{directory} is not a readable directory: {reason}",
-            path=str(directory),
-            hint=WHAT_IT_IS,
+            _no_directory(directory, error), path=str(directory), hint=WHAT_IT_IS
         ) from error
     if CONFIG not in names:
         raise CheckpointError(f"{directory} has no {CONFIG}", path=str(directory), hint=WHAT_IT_IS)
+
+
+def _no_directory(directory: Path, error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"there is no directory {directory}"
+    reason = error.strerror if isinstance(error, OSError) else error
+    return f"{directory} is not a readable directory: {reason}"
 
 
 def _check_codebooks(directory: Path, model: ModelSizes, codec: CodecSizes) -> None:
@@ -146,27 +150,31 @@ def _check_codebooks(directory: Path, model: ModelSizes, codec: CodecSizes) -> N
     raise CheckpointError(
         f"{place} has {problem}",
         path=str(path if path.exists() else directory / CONFIG),
-        hint=f"Codec and language model belong together; {CODEC_CONFIG} gives the sizes of a "
-        "codec that is not the published one.",
+        hint=f"codec and language model belong together; {CODEC_CONFIG} gives the sizes of a "
+        "codec that is not the published one",
     )
 
 
 def _find_model_weights(directory: Path, sizes: ModelSizes) -> Path:
     names = [INDEX, SINGLE_WEIGHTS]
     names.insert(0 if sizes.family == "s1" else 2, TORCH_WEIGHTS)
-    path = _find(directory, names, "language model weights")
-    if path.name == INDEX:
-        check_shards(path)
-    return path
+    return _find(directory, names, "language model weights")
 
 
 def _find(directory: Path, names: Iterable[str], what: str) -> Path:
     for name in names:
         if os.path.lexists(directory / name):  # a link into nowhere is reported as such
-            check_file(directory / name)
+            _check_whole(directory / name)
             return directory / name
     raise CheckpointError(
         f"{directory} has no {what}: {' or '.join(names)}",
         path=str(directory),
-        hint="The download may be incomplete.",
+        hint=INCOMPLETE,
     )
+
+
+def _check_whole(path: Path) -> None:
+    if path.name == INDEX:
+        check_shards(path)
+    else:
+        check_weight_file(path)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from junetts._errors import CheckpointError
 
-DOWNLOAD_AGAIN = "The file is damaged or incomplete; download the checkpoint again."
+DOWNLOAD_AGAIN = "the file is damaged or incomplete; delete it, and download it again"
+INCOMPLETE = "the download may be incomplete; run it again"
 LFS_MAGIC = b"version https://git-lfs"
 
 
@@ -20,7 +21,7 @@ def check_file(path: Path) -> bytes:
     try:
         head = _head(path)
     except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist", path=str(path)) from error
+        raise CheckpointError(f"{path} does not exist", path=str(path), hint=INCOMPLETE) from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}", path=str(path)) from error
     if head is None:
@@ -31,7 +32,7 @@ def check_file(path: Path) -> bytes:
         raise CheckpointError(
             f"{path} is a git-lfs pointer, not the file that it stands for",
             path=str(path),
-            hint="Run `git lfs pull` in the clone, or download the checkpoint without git.",
+            hint="run `git lfs pull` in the clone, or download the checkpoint without git",
         )
     return head
 

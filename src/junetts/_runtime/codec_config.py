@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from junetts._runtime.json_file import Fields
+from junetts._runtime.json_file import MAX_LAYERS, Fields
 from junetts._runtime.sizes import CodecSizes, CodecTransformerSizes
 
 CODEC_CONFIG = "codec_config.json"
@@ -42,7 +42,7 @@ def _sizes(fields: Fields) -> CodecSizes:
     unit_kernel = OFFICIAL.residual_unit_kernel_size
     return CodecSizes(
         sample_rate=fields.integer("sample_rate", OFFICIAL.sample_rate),
-        n_codebooks=fields.integer("num_codebooks", OFFICIAL.n_codebooks),
+        n_codebooks=fields.integer("num_codebooks", OFFICIAL.n_codebooks, maximum=MAX_LAYERS),
         semantic_codebook_size=fields.integer(
             "semantic_codebook_size", OFFICIAL.semantic_codebook_size
         ),
@@ -73,7 +73,7 @@ def _quantizer_transformer(fields: Fields, name: str, latent_dim: int) -> CodecT
     section = fields.section(name) or Fields(fields.path, {}, section=f"{name}.")
     return _transformer(
         section,
-        n_layers=section.integer("n_layer", official.n_layers),
+        n_layers=section.integer("n_layer", official.n_layers, maximum=MAX_LAYERS),
         dim=section.integer("dim", latent_dim),
         n_heads=section.integer("n_head", official.n_heads),
         ffn_dim=section.integer("intermediate_size", 3 * latent_dim),
@@ -87,7 +87,7 @@ def _encoder_transformers(
     """One entry per block of the encoder; each block has twice the channels of the one before."""
     published = tuple(t.n_layers if t else 0 for t in OFFICIAL.encoder_transformers)
     default = (*[0] * (len(rates) - 1), published[-1])
-    layers = fields.integers("encoder_transformer_layers", default, minimum=0)
+    layers = fields.integers("encoder_transformer_layers", default, minimum=0, maximum=MAX_LAYERS)
     if len(layers) != len(rates):
         raise fields.wrong(
             "encoder_transformer_layers",

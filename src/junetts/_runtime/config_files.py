@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from junetts._errors import CheckpointError
-from junetts._runtime.json_file import Fields
+from junetts._runtime.json_file import MAX_LAYERS, Fields
 from junetts._runtime.sizes import ModelSizes, TransformerSizes
 
 CONFIG = "config.json"
@@ -45,7 +45,7 @@ def read_model_config(directory: Path) -> ModelConfig:
         raise CheckpointError(
             f"model_type in {fields.path} is {model_type!r}, which is not known",
             path=str(fields.path),
-            hint=f"Known are {S1_TYPE!r} (OpenAudio S1) and {S2_TYPE!r} (Fish Audio S2).",
+            hint=f"known are {S1_TYPE!r} (OpenAudio S1) and {S2_TYPE!r} (Fish Audio S2)",
         )
     _check_transformer(fields, config.sizes.slow, "the slow transformer")
     _check_transformer(fields, config.sizes.fast, "the fast transformer")
@@ -61,7 +61,7 @@ def _s1_sizes(fields: Fields) -> ModelSizes:
         fast=_s1_fast(fields, slow),
         vocab_size=fields.integer("vocab_size", 32_000),
         codebook_size=fields.integer("codebook_size", 160),
-        n_codebooks=fields.integer("num_codebooks", 4),
+        n_codebooks=fields.integer("num_codebooks", 4, maximum=MAX_LAYERS),
         context=fields.integer("max_seq_len", 2048),
         is_head_tied=fields.flag("tie_word_embeddings", True),
         scales_embeddings=fields.flag("scale_codebook_embeddings", False),
@@ -75,7 +75,7 @@ def _s1_slow(fields: Fields) -> TransformerSizes:
     # Absent and null differ upstream: the first is 64, the second follows from the others.
     head_dim = dim // n_heads if fields.has("head_dim") else 64
     return TransformerSizes(
-        n_layers=fields.integer("n_layer", 32),
+        n_layers=fields.integer("n_layer", 32, maximum=MAX_LAYERS),
         dim=dim,
         n_heads=n_heads,
         n_kv_heads=_kv_heads(fields, n_heads),
@@ -96,7 +96,7 @@ def _s1_fast(fields: Fields, slow: TransformerSizes) -> TransformerSizes:
         return fields.integer(name, slow_size, minimum=0) or slow_size
 
     return TransformerSizes(
-        n_layers=fields.integer("n_fast_layer", 4),
+        n_layers=fields.integer("n_fast_layer", 4, maximum=MAX_LAYERS),
         dim=size("fast_dim", slow.dim),
         n_heads=size("fast_n_head", slow.n_heads),
         n_kv_heads=size("fast_n_local_heads", slow.n_kv_heads),
@@ -131,7 +131,7 @@ def _s2_sizes(fields: Fields) -> ModelSizes:
         fast=_s2_transformer(audio, slow=slow),
         vocab_size=text.integer("vocab_size"),
         codebook_size=audio.integer("vocab_size"),
-        n_codebooks=audio.integer("num_codebooks"),
+        n_codebooks=audio.integer("num_codebooks", maximum=MAX_LAYERS),
         context=text.integer("max_seq_len"),
         is_head_tied=text.flag("tie_word_embeddings", True),
         scales_embeddings=True,
@@ -144,7 +144,7 @@ def _s2_transformer(fields: Fields, *, slow: TransformerSizes | None = None) -> 
     dim = fields.integer("dim")
     n_heads = fields.integer("n_head")
     return TransformerSizes(
-        n_layers=fields.integer("n_layer"),
+        n_layers=fields.integer("n_layer", maximum=MAX_LAYERS),
         dim=dim,
         n_heads=n_heads,
         n_kv_heads=_kv_heads(fields, n_heads),

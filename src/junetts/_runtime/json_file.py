@@ -11,6 +11,11 @@ from typing import TypeGuard
 from junetts._errors import CheckpointError
 from junetts._runtime.checkpoint_file import DOWNLOAD_AGAIN, read_text
 
+MAX_SIZE = 2**24  # of anything: no model comes near it, and products of two can be counted
+MAX_LAYERS = 1024  # or codebooks: each takes a while to build, before weights are compared
+MAX_ITEMS = 32  # of a list: each is a layer or more
+MAX_SHOWN_CHARACTERS = 60
+
 
 def read_json(path: Path) -> object:
     """The value in a JSON file.
@@ -64,7 +69,7 @@ class Fields:
         if value is None:
             return None
         if not isinstance(value, dict):
-            raise self.wrong(name, f"must be an object, not {value!r}")
+            raise self.wrong(name, f"must be an object, not {_shown(value)}")
         return Fields(self.path, value, section=f"{self._section}{name}.")
 
     def has(self, name: str) -> bool:
@@ -75,40 +80,51 @@ class Fields:
         """The field, a string."""
         value = self._given(name, None)
         if not isinstance(value, str):
-            raise self.wrong(name, f"must be a string, not {value!r}")
+            raise self.wrong(name, f"must be a string, not {_shown(value)}")
         return value
 
-    def integer(self, name: str, default: int | None = None, *, minimum: int = 1) -> int:
-        """The field, a whole number of at least ``minimum``."""
+    def integer(
+        self, name: str, default: int | None = None, *, minimum: int = 1, maximum: int = MAX_SIZE
+    ) -> int:
+        """The field, a whole number from ``minimum`` to ``maximum``."""
         value = self._given(name, default)
-        if not _is_integer(value, minimum):
-            raise self.wrong(name, f"must be a whole number of at least {minimum}, not {value!r}")
+        if not _is_integer(value, minimum, maximum):
+            raise self.wrong(
+                name, f"must be a whole number from {minimum} to {maximum}, not {_shown(value)}"
+            )
         return value
 
     def number(self, name: str, default: float | None = None) -> float:
         """The field, a positive finite number."""
         value = self._given(name, default)
         if not _is_number(value) or not 0 < value < math.inf:
-            raise self.wrong(name, f"must be a positive number, not {value!r}")
+            raise self.wrong(name, f"must be a positive number, not {_shown(value)}")
         return float(value)
 
     def flag(self, name: str, default: bool | None = None) -> bool:
         """The field, true or false."""
         value = self._given(name, default)
         if not isinstance(value, bool):
-            raise self.wrong(name, f"must be true or false, not {value!r}")
+            raise self.wrong(name, f"must be true or false, not {_shown(value)}")
         return value
 
     def integers(
-        self, name: str, default: tuple[int, ...] | None = None, *, minimum: int = 1
+        self,
+        name: str,
+        default: tuple[int, ...] | None = None,
+        *,
+        minimum: int = 1,
+        maximum: int = MAX_SIZE,
     ) -> tuple[int, ...]:
-        """The field, a list of whole numbers of at least ``minimum``, one at least."""
+        """The field, a list of 1 to 32 whole numbers from ``minimum`` to ``maximum``."""
         value = self._given(name, default)
         items = list(value) if isinstance(value, (list, tuple)) else []
-        numbers = tuple(item for item in items if _is_integer(item, minimum))
-        if not items or len(numbers) < len(items):
+        numbers = tuple(item for item in items if _is_integer(item, minimum, maximum))
+        if not 1 <= len(items) <= MAX_ITEMS or len(numbers) < len(items):
             raise self.wrong(
-                name, f"must be a list of whole numbers of at least {minimum}, not {value!r}"
+                name,
+                f"must be a list of whole numbers from {minimum} to {maximum}, "
+                f"1 to {MAX_ITEMS} of them, not {_shown(value)}",
             )
         return numbers
 
@@ -126,8 +142,13 @@ class Fields:
         return value
 
 
-def _is_integer(value: object, minimum: int) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= minimum
+def _is_integer(value: object, minimum: int, maximum: int) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and minimum <= value <= maximum
+
+
+def _shown(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= MAX_SHOWN_CHARACTERS else f"{shown[:MAX_SHOWN_CHARACTERS]}..."
 
 
 def _is_number(value: object) -> TypeGuard[float]:

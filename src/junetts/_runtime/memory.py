@@ -15,6 +15,7 @@ from junetts._errors import OutOfMemoryError
 from junetts._runtime.sizes import ModelSizes, TransformerSizes
 
 GIB = 2**30
+MIN_COLUMNS = 256  # of a context that is worth suggesting: the least that a setting takes
 
 
 def weight_bytes(weights: Mapping[str, Tensor], dtype: torch.dtype) -> int:
@@ -120,12 +121,12 @@ def _what_fits(
     ways = []
     if fitting:
         widest = max(fitting, key=lambda d: n_bytes[d])
-        ways.append(f"dtype {_name(widest)} needs {_size(n_bytes[widest])}")
-    if columns:
-        ways.append(f"in {_name(dtype)} a context of {columns} columns fits")
+        ways.append(f"dtype {_name(widest)}, which needs {_size(n_bytes[widest])}")
+    if columns >= MIN_COLUMNS:
+        ways.append(f"max_context {columns}, in {_name(dtype)}")
     if not ways:
-        return "Nothing smaller fits either: free memory on the device, or use another device."
-    return f"What would fit: {'; '.join(ways)}."
+        return "nothing smaller fits either: free memory on the device, or use another one"
+    return f"what would fit: {'; '.join(ways)}"
 
 
 def _name(dtype: torch.dtype) -> str:
@@ -155,5 +156,5 @@ def translated_out_of_memory(doing: str) -> Iterator[None]:
 def _out_of_memory(doing: str, error: RuntimeError) -> OutOfMemoryError:
     return OutOfMemoryError(
         f"the device ran out of memory while {doing}",
-        hint="Choose a narrower dtype or a smaller context, or free memory on the device.",
+        hint="choose a narrower dtype or a smaller max_context, or free memory on the device",
     )

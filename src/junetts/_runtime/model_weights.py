@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from junetts._errors import CheckpointError
-from junetts._runtime.checkpoint_file import check_file
 from junetts._runtime.json_file import Fields, read_object
-from junetts._runtime.weight_files import read_weights
+from junetts._runtime.weight_files import check_weight_file, read_weights
 
 TORCH_WEIGHTS = "model.pth"
 INDEX = "model.safetensors.index.json"
@@ -22,13 +21,13 @@ TABLES = ("freqs_cis", "causal_mask")
 
 
 def check_shards(index: Path) -> None:
-    """Check, without reading them, that the files named in ``index`` are there.
+    """Check, without reading weights, that the files named in ``index`` are there and whole.
 
     Raises:
         CheckpointError: the index is malformed or names another place, or a file is not usable.
     """
     for shard in set(_weight_map(index).values()):
-        check_file(shard)
+        check_weight_file(shard)
 
 
 def read_model_weights(path: Path) -> dict[str, Tensor]:
@@ -156,5 +155,5 @@ def check_floating(weights: Mapping[str, Tensor], path: Path) -> None:
                 f"tensor {name!r} in {path} has dtype {dtype}, which no weight has",
                 path=str(path),
                 tensor=name,
-                hint="Quantised checkpoints cannot be loaded.",
+                hint="quantised checkpoints cannot be loaded",
             )

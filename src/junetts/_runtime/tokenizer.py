@@ -186,5 +186,5 @@ def _wrong(vocabulary: Vocabulary, problem: str) -> CheckpointError:
     return CheckpointError(
         f"the tokenizer in {vocabulary.path} {problem}",
         path=str(vocabulary.path),
-        hint="Tokenizer, model and codec belong together; download the checkpoint again.",
+        hint="tokenizer, model and codec belong together; download the checkpoint again",
     )

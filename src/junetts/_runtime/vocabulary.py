@@ -13,7 +13,7 @@ import tiktoken
 import tokenizers
 
 from junetts._errors import CheckpointError
-from junetts._runtime.checkpoint_file import DOWNLOAD_AGAIN, read_text
+from junetts._runtime.checkpoint_file import DOWNLOAD_AGAIN, INCOMPLETE, read_text
 from junetts._runtime.json_file import read_json, read_object
 from junetts._runtime.sizes import Family
 
@@ -78,7 +78,7 @@ def read_vocabulary(directory: Path, family: Family) -> Vocabulary:
     raise CheckpointError(
         f"{directory} has no tokenizer: {' or '.join(names)}",
         path=str(directory),
-        hint="The download may be incomplete.",
+        hint=INCOMPLETE,
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors
@@ -50,6 +51,20 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def check_weight_file(path: Path) -> None:
+    """Check, without reading weights, that a torch or safetensors file is one, and whole.
+
+    Raises:
+        CheckpointError: it is not.
+    """
+    head = check_file(path)
+    if path.suffix != ".safetensors":
+        _check_archive(path, head)
+        return
+    with _readable(path), safetensors.safe_open(path, framework="pt"):
+        pass
+
+
 def _check_tensor(name: object, tensor: object, path: Path) -> None:
     if not isinstance(name, str):
         raise CheckpointError(f"{path} holds {name!r} where a tensor's name is", path=str(path))
@@ -69,9 +84,14 @@ def _check_tensor(name: object, tensor: object, path: Path) -> None:
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
+    with _readable(path), safetensors.safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        yield
     except (safetensors.SafetensorError, *UNREADABLE) as error:
         raise CheckpointError(
             f"{path} is not a complete safetensors file", path=str(path), hint=DOWNLOAD_AGAIN
@@ -86,8 +106,8 @@ def _torch_file(path: Path, head: bytes) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path} is damaged, or holds other things than tensors; nothing in it was run",
             path=str(path),
-            hint="Such a file could run any code when it is opened. Get the weights again from "
-            "their publisher, or have them saved as safetensors.",
+            hint="such a file could run any code when it is opened: get the weights again from "
+            "their publisher, or have them saved as safetensors",
         ) from error
     except UNREADABLE as error:
         raise CheckpointError(
@@ -114,8 +134,8 @@ def _check_archive(path: Path, head: bytes) -> None:
         raise CheckpointError(
             f"{path} is not a torch file: not a zip archive",
             path=str(path),
-            hint="It is damaged, or was saved by torch before 1.6; such files can run code "
-            "and are not opened.",
+            hint="it is damaged, or was saved by torch before 1.6; such files can run code "
+            "and are not opened",
         )
     try:
         with zipfile.ZipFile(path) as archive:

@@ -39,8 +39,8 @@ def check_weights(
         _complaint(first, expected, weights, path) + total,
         path=str(path),
         tensor=first,
-        hint="The weights belong to another model than the config files beside them, "
-        "or were changed; download the checkpoint again.",
+        hint="the weights belong to another model than the config files beside them, "
+        "or were changed; download the checkpoint again",
     )
 
 

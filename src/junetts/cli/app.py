@@ -146,13 +146,14 @@ def doctor(as_json: AsJson = False, config: ConfigPath = None) -> None:
 def download(
     model: Annotated[str, typer.Argument(metavar="s1-mini|s2-pro", help="Which model.")],
     to: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Where to; checkpoints/NAME is the default.")
+        str | None,
+        typer.Option(metavar="DIR", help="Where to, instead of a directory in checkpoints."),
     ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Accept the licence of the weights, and do not ask.")
     ] = False,
 ) -> None:
-    """Download a model to speak with on this machine."""
+    """Download a model to speak with on this machine, after showing its licence."""
 
     def work() -> int:
         from junetts.cli.download import download

@@ -17,7 +17,8 @@ from junetts._backend import Health
 from junetts._config import BACKEND_NAMES, Config
 from junetts._config_sources import find_file
 from junetts._errors import ConfigError, JuneTtsError
-from junetts.cli.failures import FAILED, hint_of, printable
+from junetts._guard import GuardedBackend
+from junetts.cli.failures import FAILED, printable
 from junetts.cli.loudspeaker import installed_player
 
 PROBE_TIMEOUT_S = 20.0  # beyond every backend's own deadlines
@@ -101,14 +102,14 @@ async def _probe_all(config: Config) -> dict[str, Health]:
 async def _probe(name: str, config: Config) -> Health:
     """What a backend says of itself; that it cannot be built or asked is an answer, too."""
     try:
-        backend = build(name, config)
+        backend = GuardedBackend(build(name, config), sample_rate=config.sample_rate)
         try:
             with fail_after(PROBE_TIMEOUT_S):
                 return await backend.probe()
         finally:
             await backend.aclose()
     except JuneTtsError as error:
-        return Health(status="unavailable", detail=error.message, hint=hint_of(error))
+        return Health(status="unavailable", detail=error.message, hint=error.hint)
     except TimeoutError:
         return Health(status="unavailable", detail=f"no answer within {PROBE_TIMEOUT_S:g} s")
 

@@ -182,7 +182,7 @@ def _check(target: Path) -> None:
         return
     from junetts._runtime.checkpoint import open_checkpoint
 
-    open_checkpoint(target)
+    open_checkpoint(target).load_tokenizer()
 
 
 def _next_command(target: Path) -> str:

@@ -7,7 +7,12 @@ import os
 import signal
 import sys
 
-from junetts._errors import BackendUnavailableError, JuneTtsError, NoBackendAvailableError
+from junetts._errors import (
+    BackendUnavailableError,
+    CheckpointError,
+    JuneTtsError,
+    NoBackendAvailableError,
+)
 
 FAILED = 1
 INTERRUPTED = 130  # what a shell expects of a command that Ctrl-C has ended
@@ -39,6 +44,8 @@ def hint_of(error: JuneTtsError) -> str | None:
     """What a person can do about an error."""
     if error.hint:
         return error.hint
+    if isinstance(error, CheckpointError):
+        return None  # `doctor` would find no more
     if isinstance(error, (BackendUnavailableError, NoBackendAvailableError)):
         return "`junetts doctor` checks every backend"
     return None

@@ -68,8 +68,10 @@ def first_audio(report: SpeechReport) -> str:
     return f" (first audio after {report.ttfa_s:.1f} s)"
 
 
-def summary_line(report: SpeechReport, name: str) -> str:
-    """What has become of the text, and where it went."""
+def summary_line(report: SpeechReport | None, name: str) -> str:
+    """What has become of the text, and where it went; None is a report that was not begun."""
+    if report is None:
+        return f"{name}: no speech"
     speaker = f" by {report.backend}" if report.backend else ""
     if not report.audio_s:
         what = "nothing to say" if report.outcome == "complete" else "no speech"

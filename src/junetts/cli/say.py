@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from junetts._assembly import LOCAL, chosen
 from junetts._client import TTS
 from junetts._errors import AudioDeviceError, InvalidRequestError, JuneTtsError
+from junetts._segmentation import is_speakable
 from junetts._utterance import Prosody, Voice
 from junetts.cli.failures import (
     BROKEN_PIPE,
@@ -113,12 +115,24 @@ async def _speak(order: Order, ending: Ending) -> None:
     with interruptible() as interruption:
         try:
             async with TTS(order.config) as tts:
+                await _load_model(tts, order)
                 stream = tts.stream(order.text, voice=order.voice, prosody=order.prosody)
                 ending.error = await _deliver(stream, order, ending.outlets)
         except JuneTtsError as error:
             ending.error = error
     ending.interrupted = interruption.exit_status
     ending.report = stream.report if stream is not None else None
+
+
+async def _load_model(tts: TTS, order: Order) -> None:
+    """Load a model on this machine beforehand: that may take longer than a first sound may.
+
+    Only if nobody else would speak; of several, the deadlines choose.
+    """
+    if is_speakable(order.text) and await chosen(order.config) == (LOCAL,):
+        if not order.as_json and sys.stderr is not None and sys.stderr.isatty():
+            say_on_stderr(f"loading {order.config.local.checkpoint}")
+        await tts.warmup()
 
 
 async def _deliver(
@@ -164,19 +178,18 @@ def _tell(order: Order, ending: Ending) -> None:
         complain(ending.error)
     elif ending.error is not None:
         say_on_stderr(f"junetts: {ending.error.strerror or ending.error}")
-    if not order.as_json and ending.report is not None and not _is_quiet(ending):
+    if not order.as_json and not _is_quiet(ending):
         for outlet in ending.outlets:
             say_on_stderr(summary_line(ending.report, outlet.name))
 
 
 def _is_quiet(ending: Ending) -> bool:
     """Whether a summary would only repeat the complaint, or is for nobody."""
-    assert ending.report is not None
     if ending.error is None:
         return False
     if is_broken_pipe(ending.error) or isinstance(ending.error, AudioDeviceError):
         return True
-    return not ending.report.audio_s
+    return ending.report is None or not ending.report.audio_s
 
 
 def _as_json(ending: Ending) -> dict[str, object]:

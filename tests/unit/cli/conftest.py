@@ -31,10 +31,12 @@ class ScriptedBackend:
         self.before = before
         self.patience = 3  # turns of the event loop, in which a cancellation may arrive
         self.utterances: list[Utterance] = []
+        self.n_warmups = 0
         self.health = Health(status="ok", detail="ready")
 
     async def warmup(self) -> None:
-        """Nothing to do."""
+        """Count."""
+        self.n_warmups += 1
 
     async def probe(self) -> Health:
         """As scripted."""

@@ -169,19 +169,26 @@ def use(monkeypatch: pytest.MonkeyPatch, build: Callable[..., object]) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (BackendUnavailableError("on fire"), "on fire"),
+        (OSError("no libcudart.so"), "the backend failed: OSError: no libcudart.so"),
+    ],
+)
 async def test_backend_that_raises(
-    monkeypatch: pytest.MonkeyPatch, backend: ScriptedBackend
+    monkeypatch: pytest.MonkeyPatch, backend: ScriptedBackend, error: Exception, detail: str
 ) -> None:
-    """A probe that raises is a finding like others."""
+    """A probe that raises, whatever it is, is a finding like others."""
 
     async def probe() -> Health:
-        raise BackendUnavailableError("on fire")
+        raise error
 
     monkeypatch.setattr(backend, "probe", probe)
     use(monkeypatch, lambda name, config: backend)
     checks = by_name(await examine(None))
     assert checks["demo"].mark == "x"
-    assert checks["demo"].detail == "on fire"
+    assert checks["demo"].detail == detail
 
 
 @pytest.mark.anyio

@@ -25,11 +25,21 @@ async def test_signal_cancels(signum: signal.Signals) -> None:
 @pytest.mark.anyio
 async def test_second_signal_acts_as_before() -> None:
     """Who presses Ctrl-C twice does not want to wait for the end of the cleanup."""
-    before = signal.getsignal(signal.SIGTERM)
-    with interruptible():
-        assert signal.getsignal(signal.SIGTERM) is not before
+    times = iter([0.0, 1.0])
+    with interruptible(clock=lambda: next(times)):
         signal.raise_signal(signal.SIGTERM)
-        assert signal.getsignal(signal.SIGTERM) is before
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.anyio
+async def test_an_echo_is_no_second_signal() -> None:
+    """A signal that comes twice at once, as from ``timeout``, leaves time to end in order."""
+    with interruptible(clock=lambda: 0.0) as interruption:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        await anyio.sleep_forever()
+    assert interruption.exit_status == 128 + signal.SIGTERM
 
 
 @pytest.mark.anyio

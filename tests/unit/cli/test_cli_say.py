@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from junetts import _assembly
 from junetts._config import Config
 from junetts._errors import (
     AudioDeviceError,
     AudioFileError,
     BackendUnavailableError,
+    CheckpointError,
     ConfigError,
     InvalidRequestError,
     NoBackendAvailableError,
@@ -60,6 +62,41 @@ def test_writes_a_file_and_says_so(
     assert len(err.splitlines()) == 1
     (utterance,) = backend.utterances
     assert (utterance.voice, utterance.prosody) == (Voice("v"), Prosody(speed=1.5))
+
+
+@pytest.mark.parametrize(
+    ("backends", "text", "is_loaded"),
+    [
+        (["local"], "Hello.", True),
+        ([], "Hello.", True),
+        (["local", "demo"], "Hello.", False),
+        (["local"], " ... ", False),
+    ],
+)
+def test_a_model_is_loaded_before_deadlines_run(
+    backend: ScriptedBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    backends: list[str],
+    text: str,
+    *,
+    is_loaded: bool,
+) -> None:
+    """A model on this machine is loaded first, if it alone would speak and there is something."""
+    backend.name = "local"
+    monkeypatch.setitem(_assembly._BUILDERS, "local", lambda _: backend)
+    config = Config(backends=backends, local={"checkpoint": "here"})
+    assert say(Order(text=text, config=config, output="out.wav")) == 0
+    assert backend.n_warmups == is_loaded
+
+
+def test_why_a_model_cannot_be_loaded_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """A checkpoint that is not there fails in one line, with a hint, and writes no file."""
+    config = Config(backends=["local"], local={"checkpoint": "nowhere"})
+    assert say(Order(text="Hello.", config=config, output="out.wav")) == 1
+    complaint, hint = capsys.readouterr().err.splitlines()
+    assert complaint == "junetts: local: there is no directory nowhere"
+    assert hint.startswith("hint: a checkpoint is a directory")
+    assert not Path("out.wav").exists()
 
 
 def test_json_is_the_report(backend: ScriptedBackend, capsys: pytest.CaptureFixture[str]) -> None:
@@ -381,3 +418,4 @@ def test_unknown_cause_has_a_hint() -> None:
     assert hint_of(error) == "`junetts doctor` checks every backend"
     assert hint_of(NoBackendAvailableError([("a", error)])) is not None
     assert hint_of(AudioFileError("full")) is None
+    assert hint_of(CheckpointError("torn")) is None  # the doctor would find no more

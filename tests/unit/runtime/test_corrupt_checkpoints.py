@@ -18,6 +18,7 @@ from torch import nn
 from checkpoint_files import S1, S2, copy_of, edit_json, edit_torch, shapes
 from junetts._errors import CheckpointError
 from junetts._runtime.checkpoint import check_weights, open_checkpoint
+from junetts._runtime.checkpoint_file import DOWNLOAD_AGAIN
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 3980\n"
 SHARD = "model-00001-of-00002.safetensors"
@@ -430,6 +431,21 @@ def test_no_code_is_run(
     assert not (tmp_path / "canary").exists()
 
 
+@pytest.mark.parametrize(
+    ("original", "name"),
+    [(S1, "model.pth"), (S1, "codec.pth"), (S2, "model-00001-of-00002.safetensors")],
+)
+def test_files_that_break_off_are_found_at_once(tmp_path: Path, original: Path, name: str) -> None:
+    """A weight file that is not whole is found by looking at a checkpoint, as `doctor` does."""
+    directory = copy_of(original, tmp_path)
+    whole = (directory / name).read_bytes()
+    (directory / name).unlink()
+    (directory / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match=f"{name} is not a complete") as caught:
+        open_checkpoint(directory)
+    assert caught.value.hint == DOWNLOAD_AGAIN
+
+
 def test_the_canary_sings(tmp_path: Path) -> None:
     """The pickle of the test above does run code where it is read carelessly."""
     pickle.loads(pickle.dumps(Canary(tmp_path / "canary")))  # noqa: S301
@@ -458,7 +474,7 @@ def test_paths_that_are_no_checkpoint(tmp_path: Path, kind: str) -> None:
         open_checkpoint(path)
     assert path in str(caught.value)
     assert caught.value.hint is not None
-    assert "A checkpoint is a directory" in caught.value.hint
+    assert "a checkpoint is a directory" in caught.value.hint
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs an unreadable file")

@@ -27,7 +27,7 @@ def test_a_narrower_dtype_is_suggested() -> None:
     with pytest.raises(OutOfMemoryError) as caught:
         memory.require_memory(NEEDS, "cpu", torch.float32, available=lambda _: 5 * GIB)
     assert str(caught.value) == ("the model needs 8.00 GiB on cpu in float32, 5.00 GiB are free")
-    assert caught.value.hint == "What would fit: dtype bfloat16 needs 4.00 GiB."
+    assert caught.value.hint == "what would fit: dtype bfloat16, which needs 4.00 GiB"
 
 
 def test_a_smaller_context_is_suggested() -> None:
@@ -42,7 +42,7 @@ def test_a_smaller_context_is_suggested() -> None:
             available=lambda _: 3 * GIB + 1,
         )
     assert "on cuda:0 in bfloat16" in str(caught.value)
-    assert caught.value.hint == "What would fit: in bfloat16 a context of 1024 columns fits."
+    assert caught.value.hint == "what would fit: max_context 1024, in bfloat16"
 
 
 @pytest.mark.parametrize("per_column", [None, {torch.float32: 2**20}])
@@ -59,7 +59,7 @@ def test_nothing_fits(per_column: dict[torch.dtype, int] | None) -> None:
         )
     assert "1.00 MiB are free" in str(caught.value)
     assert caught.value.hint is not None
-    assert caught.value.hint.startswith("Nothing smaller fits")
+    assert caught.value.hint.startswith("nothing smaller fits")
 
 
 def test_bytes_of_weights_and_cache() -> None:
