@@ -65,7 +65,7 @@ def _context(n_columns: int | None) -> int | None:
     """As a bound of the field, None would be compared with it."""
     least, most = 256, 32_768
     if n_columns is not None and not least <= n_columns <= most:
-        raise ValueError(f"must be from {least} to {most}, not {n_columns}")
+        raise ValueError(f"must be a whole number from {least} to {most}, not {n_columns}")
     return n_columns
 
 

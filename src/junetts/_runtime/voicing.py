@@ -185,7 +185,7 @@ class Voicing:
         is_cut = end == "truncated"
         if is_cut:
             self._end = end
-            logger.warning("speech was cut off after %d frames without an end", self._limit)
+            logger.info("speech was cut off after %d frames without an end", self._limit)
         fed = self._columns[: len(self._columns) - is_cut]  # the last one never was read back
         self.seat.columns = torch.cat([self.reading.prompt, self._as_columns(fed)], dim=1)
         if self._columns and not is_cut:  # what does not end must not be imitated

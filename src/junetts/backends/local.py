@@ -150,10 +150,10 @@ class LocalBackend:
 
     def _as_audio(self, item: Sound | Failure) -> BackendAudio | Failure:
         """What the model's thread made, as bytes; called in that thread."""
+        if isinstance(item, Failure):  # also that torch is not there
+            return item
         from junetts._runtime.codec import to_pcm16
 
-        if isinstance(item, Failure):
-            return item
         return self._audio(item.segment, data=to_pcm16(item.samples), end=item.end)
 
     def _audio(
