@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -239,6 +239,15 @@ async def test_a_backend_that_leaves_text_unread() -> None:
             await tts.synthesize(TEXT)
     assert raised.value.report is not None
     assert raised.value.report.unspoken_text != ""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _only_new_garbage() -> Iterator[None]:
+    """Collections here need not look through what other tests have imported, such as torch."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 FAULTS = st.sampled_from(["none", "error", "hang", "return", "break", "cancel", "silence"])
