@@ -140,7 +140,7 @@ class Job:
         """Tell the owner that it is over, once; an owner who cannot take that hurts nobody."""
         try:
             self.deliver(Failure(error=error))
-        except Exception:
+        except Exception:  # (noqa: reviewed) logged; the thread serves other owners
             logger.exception("an utterance failed, and its owner could not be told")
         self.is_cancelled = True
 

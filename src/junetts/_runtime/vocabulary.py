@@ -159,7 +159,7 @@ def _read_tokenizer_json(path: Path) -> Vocabulary:
 def _tokenizer(text: str, path: Path) -> tokenizers.Tokenizer:
     try:
         tokenizer = tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # the library has no error type of its own
+    except Exception as error:  # (noqa: reviewed) the library has no error type of its own
         raise CheckpointError(
             f"{path} is not a usable tokenizer: {error}", path=str(path), hint=DOWNLOAD_AGAIN
         ) from error

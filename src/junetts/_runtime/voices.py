@@ -183,7 +183,7 @@ def _write_whole(path: Path, data: bytes) -> None:
         with open(descriptor, "wb") as file:
             file.write(data)
         os.replace(name, path)
-    except BaseException:
+    except BaseException:  # (noqa: reviewed) raised again, without leaving the file
         with suppress(OSError):
             os.unlink(name)
         raise

@@ -275,7 +275,7 @@ def _our_errors() -> Iterator[None]:
         yield
     except JuneTtsError:
         raise
-    except Exception as error:
+    except Exception as error:  # (noqa: reviewed) translated, not swallowed
         raise _translated(error) from error
 
 
