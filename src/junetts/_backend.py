@@ -47,14 +47,24 @@ class Capabilities:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """What a probe found.
+    """What a probe found, and what speaking has taught.
 
-    ``busy`` is alive but occupied; ``hint`` is what a person can do if it is not ``ok``.
+    Attributes:
+        status: ``busy`` is alive but occupied.
+        detail: what was found, in words.
+        hint: what a person can do if it is not ``ok``.
+        breaker: ``open`` is left alone because it failed, ``half_open`` is tried by one
+            utterance; filled in by a client, not by the backend.
+        failure: what the breaker opened for.
+        probe_in_s: when it will be looked at again by itself, if it will.
     """
 
     status: Literal["ok", "busy", "unavailable"]
     detail: str
     hint: str | None = None
+    breaker: Literal["closed", "open", "half_open"] = "closed"
+    failure: str | None = None
+    probe_in_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +73,8 @@ class BackendAudio:
 
     Segments come in order, and bytes of one segment are consecutive. ``end`` is set on the
     segment's last item, which may be empty; word times replace those sent earlier for it.
-    ``backend`` is filled in for backends by what wraps them.
+    ``backend`` is filled in for backends by what wraps them, and so is ``offset``: how many
+    characters of the segment another backend had spoken before this one went on.
     """
 
     segment: int
@@ -72,6 +83,7 @@ class BackendAudio:
     end: SegmentEnd | None = None
     words: tuple[WordTime, ...] | None = None
     backend: str = ""
+    offset: int = 0
 
 
 @runtime_checkable

@@ -52,11 +52,25 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handover:
-    """One backend continuing for another, after sound, at the given segment."""
+    """One backend continuing for another, after sound, at the given segment.
+
+    ``resumed_at`` is where in the segment's text it goes on: 0 is its beginning. It is known from
+    word times or estimated, as ``resumed_by`` says; None where nothing had to be known.
+    """
 
     from_backend: str
     to_backend: str
     segment: int
+    reason: str
+    resumed_at: int = 0
+    resumed_by: Provenance | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Substitution:
+    """A backend that spoke in its own voice because it does not know the one asked for."""
+
+    backend: str
     reason: str
 
 
@@ -72,6 +86,7 @@ class SpeechReport:
         segments: each segment's own record.
         attempts: backends that failed before any sound.
         handovers: backends that were replaced after sound.
+        substitutions: backends that spoke in another voice than the one asked for.
         backend: the backend that spoke last, if any did.
         sample_rate: of the audio handed out, in Hz.
         ttfa_s: seconds from the request to the first audio; None if there was none.
@@ -88,6 +103,7 @@ class SpeechReport:
     segments: tuple[SegmentReport, ...]
     attempts: tuple[Attempt, ...]
     handovers: tuple[Handover, ...]
+    substitutions: tuple[Substitution, ...] = ()
     backend: str | None
     sample_rate: int
     ttfa_s: float | None

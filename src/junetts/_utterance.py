@@ -10,7 +10,7 @@ from pathlib import Path
 from types import NoneType
 
 from junetts._errors import InvalidRequestError
-from junetts._report import Attempt, Handover
+from junetts._events import UtteranceEvent
 
 MAX_SEED = 2**63 - 1
 
@@ -209,7 +209,8 @@ class Utterance:
         language: a hint such as ``en``, for segmentation and the demo voice.
         first_audio_timeout_s: how long the first sound may take, once there is text.
         stall_timeout_s: how long sound may pause, once begun, while there is text to speak.
-        observe: told of every failed attempt and handover as it happens.
+        observe: told of everything that happens to the utterance, as it happens.
+        number: tells a client's utterances apart in events.
     """
 
     voice: Voice | None = None
@@ -218,4 +219,5 @@ class Utterance:
     language: str | None = None
     first_audio_timeout_s: float = 30.0
     stall_timeout_s: float = 30.0
-    observe: Callable[[Attempt | Handover], None] | None = None
+    observe: Callable[[UtteranceEvent], None] | None = None
+    number: int = 0
