@@ -12,6 +12,7 @@ from junetts import TTS
 from junetts._audio import AudioFormat
 from junetts._backend import BackendAudio, Capabilities, Health, SegmentEnd
 from junetts._errors import JuneTtsError
+from junetts._events import Event
 from junetts._report import WordTime
 from junetts._utterance import Segment, Utterance
 
@@ -179,11 +180,13 @@ class FakeBackend:
 
 
 @asynccontextmanager
-async def client(*backends: FakeBackend, **settings: object) -> AsyncIterator[TTS]:
+async def client(
+    *backends: FakeBackend, on_event: Callable[[Event], None] | None = None, **settings: object
+) -> AsyncIterator[TTS]:
     """A client of these backends; afterwards, each is released and no task is left."""
     before = asyncio.all_tasks()
     config = {"backends": list(backends), "sample_rate": RATE_HZ, **settings}
-    async with TTS(config) as tts:
+    async with TTS(config, on_event=on_event) as tts:
         yield tts
     await settled()
     assert asyncio.all_tasks() == before

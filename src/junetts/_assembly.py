@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
+from anyio import create_task_group
 from anyio.to_thread import run_sync
 
-from junetts._backend import TtsBackend
+from junetts._backend import Health, TtsBackend
 from junetts._config import Config
 from junetts._errors import ConfigError, InvalidRequestError
+from junetts._events import BreakerEvent
 from junetts._failover import FailoverBackend
 from junetts._guard import GuardedBackend
-from junetts._relay import HandoverRules
+from junetts._monitor import HealthMonitor
+from junetts._resumption import Pace
 
 AUTO_TIMEOUT_S = 0.3  # how long `auto` waits for a server on this machine to answer
 LOCAL = "local"
@@ -24,7 +28,11 @@ _LOCAL_PACKAGES = ("torch", "safetensors", "tokenizers", "tiktoken")
 def _cloud(config: Config) -> TtsBackend:
     from junetts.backends.cloud import CloudBackend
 
-    return CloudBackend(config.cloud)
+    section = config.cloud
+    if config.fallback.on_partial == "continue" and "timestamps" not in section.model_fields_set:
+        # Without word times it could only be estimated where to go on.
+        section = section.model_copy(update={"timestamps": True})
+    return CloudBackend(section)
 
 
 def _server(config: Config) -> TtsBackend:
@@ -145,11 +153,14 @@ class Wiring:
     Guarantees: every backend is guarded, is built once, and is closed by `aclose`.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(
+        self, config: Config, *, tell: Callable[[BreakerEvent], None] | None = None
+    ) -> None:
         self._config = config
+        self._monitor = HealthMonitor({}, on_event=tell)
         self._backends: dict[str, GuardedBackend] = {}
+        self._paces: dict[str, Pace] = {}
         self._order: tuple[str, ...] = ()
-        self._preferred: TtsBackend | None = None
 
     async def connect(self) -> None:
         """Choose and build the backends.
@@ -160,26 +171,16 @@ class Wiring:
         first, *others = await chosen(self._config)
         preferred = self._add(first, is_wanted=bool(self._config.backends))
         self._order = (preferred, *(self._add(entry, is_wanted=False) for entry in others))
-        backends = [self._backends[name] for name in self._order]
-        if len(backends) == 1:
-            self._preferred = backends[0]
-            return
-        fallback = self._config.fallback
-        self._preferred = FailoverBackend(
-            backends,
-            rules=HandoverRules(
-                first_audio_timeout_s=fallback.first_audio_timeout_s,
-                stall_timeout_s=fallback.stall_timeout_s,
-                on_partial=fallback.on_partial,
-            ),
-        )
 
     def _add(self, entry: object, *, is_wanted: bool = True) -> str:
         backend = build(entry, self._config) if isinstance(entry, str) else entry
         if entry == DEMO and not is_wanted:
             _let_announce(backend)
         assert isinstance(backend, TtsBackend)  # the configuration has checked it
-        self._backends[backend.name] = GuardedBackend(backend, sample_rate=self._config.sample_rate)
+        guarded = GuardedBackend(backend, sample_rate=self._config.sample_rate)
+        self._backends[backend.name] = guarded
+        self._paces[backend.name] = Pace()
+        self._monitor.watch(guarded)
         return backend.name
 
     def backend(self, name: str | None) -> TtsBackend:
@@ -188,12 +189,15 @@ class Wiring:
         Raises:
             InvalidRequestError: if there is none of that name.
         """
-        if name is None:
-            assert self._preferred is not None
-            return self._preferred
-        if name not in self._backends:
+        if name is not None and name not in self._backends:
             self._add_requested(name)
-        return self._backends[name]
+        names = self._order if name is None else (name,)
+        return FailoverBackend(
+            [self._backends[name] for name in names],
+            rules=self._config.fallback,
+            monitor=self._monitor,
+            paces=self._paces,
+        )
 
     def _add_requested(self, name: str) -> None:
         if name not in _BUILDERS:
@@ -219,8 +223,28 @@ class Wiring:
         """Warm the preferred backends up."""
         await self.backend(None).warmup()
 
+    async def health(self) -> dict[str, Health]:
+        """Probe the preferred backends side by side."""
+        found: dict[str, Health] = {}
+
+        async def look(name: str) -> None:
+            health = await self._monitor.look(self._backends[name])
+            standing = self._monitor.standing(name)
+            found[name] = replace(
+                health,
+                breaker=standing.state,
+                failure=standing.reason,
+                probe_in_s=standing.retry_in_s,
+            )
+
+        async with create_task_group() as group:
+            for name in self._order:
+                group.start_soon(look, name)
+        return {name: found[name] for name in self._order}
+
     async def aclose(self) -> None:
         """Close every backend, even if closing one fails."""
         async with AsyncExitStack() as stack:
             while self._backends:
                 stack.push_async_callback(self._backends.popitem()[1].aclose)
+            stack.push_async_callback(self._monitor.aclose)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from inspect import iscoroutinefunction
+from itertools import count
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -14,7 +17,8 @@ from anyio.abc import TaskGroup
 from junetts._assembly import Wiring
 from junetts._backend import Health, TtsBackend
 from junetts._config import Config, resolve
-from junetts._errors import InvalidRequestError, JuneTtsError, UsageError
+from junetts._errors import InvalidRequestError, UsageError
+from junetts._events import Event
 from junetts._feed import Text, check_text
 from junetts._speaking import Speaking, running_loop
 from junetts._stream import LoopSource, SpeechStream
@@ -30,6 +34,8 @@ T = TypeVar("T")
 MAX_TIMEOUT_S = 86_400
 CLOSE_TIMEOUT_S = 5.0
 
+_logger = logging.getLogger("junetts")
+
 
 class TTS:
     """Speaks text through the configured backends.
@@ -42,6 +48,9 @@ class TTS:
     Args:
         config: a `Config`; a mapping of the shape of ``junetts.toml``; the path of such a file;
             or None for the environment and the file in its usual places.
+        on_event: is told what happens as it happens: a backend chosen, first audio, a handover,
+            a breaker opened... It is called in the event loop, so it must not block; what it
+            raises is logged.
         overrides: top-level settings that stand above ``config``, such as ``backends=["demo"]``.
 
     Guarantees: every utterance runs in a task that the client owns; leaving the ``async with``
@@ -51,9 +60,17 @@ class TTS:
         ConfigError: if a setting is wrong; its ``key`` says which.
     """
 
-    def __init__(self, config: ConfigSource = None, **overrides: object) -> None:
+    def __init__(
+        self,
+        config: ConfigSource = None,
+        *,
+        on_event: Callable[[Event], None] | None = None,
+        **overrides: object,
+    ) -> None:
         self._config = resolve(config, overrides)
-        self._wiring = Wiring(self._config)
+        self._on_event = check_listener(on_event)
+        self._numbers = count(1)
+        self._wiring = Wiring(self._config, tell=self._tell)
         self._group: TaskGroup | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._speaking: set[Speaking] = set()
@@ -125,7 +142,8 @@ class TTS:
             sampling: how the model chooses tokens.
             backend: the name of the one backend to speak with, instead of the configured order.
             language: a hint such as ``en``, for sentence ends and the demo voice.
-            timeout_s: how many seconds the whole utterance may take.
+            timeout_s: how many seconds it may take until the last audio is made; waiting for
+                text counts, and so does a listener more than ``ahead_s`` behind.
 
         Raises:
             InvalidRequestError: if an argument is wrong; nothing was sent.
@@ -166,6 +184,7 @@ class TTS:
             ahead_s=self._config.ahead_s,
             timeout_s=timeout_s,
             prices=self._wiring.prices(),
+            tell=self._tell,
         )
         self._speaking.add(speaking)
         group.start_soon(self._run, speaking, chosen)
@@ -215,28 +234,27 @@ class TTS:
         await self._wiring.warmup()
 
     async def health(self) -> dict[str, Health]:
-        """Look whether each configured backend could speak now; no text is sent."""
+        """Look whether each configured backend could speak now; no text is sent.
+
+        What is found counts: a backend that was left alone because of its key or credit, and is
+        well again, is used again.
+        """
         self._opened()
-        found: dict[str, Health] = {}
-
-        async def look(backend: TtsBackend) -> None:
-            try:
-                found[backend.name] = await backend.probe()
-            except JuneTtsError as error:
-                found[backend.name] = Health(
-                    status="unavailable", detail=error.message, hint=error.hint
-                )
-
-        async with create_task_group() as group:
-            for backend in self._wiring.configured:
-                group.start_soon(look, backend)
-        return {backend.name: found[backend.name] for backend in self._wiring.configured}
+        return await self._wiring.health()
 
     async def _run(self, speaking: Speaking, backend: TtsBackend) -> None:
         try:
             await speaking.run(backend)
         finally:
             self._speaking.discard(speaking)
+
+    def _tell(self, event: Event) -> None:
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception:  # (noqa: reviewed) a listener's mistake must not break speech
+            _logger.exception("the on_event listener failed on %s", type(event).__name__)
 
     def _opened(self) -> TaskGroup:
         if self._closed:
@@ -265,7 +283,22 @@ class TTS:
             language=check_type("language", language, str),
             first_audio_timeout_s=patience_s,
             stall_timeout_s=patience_s,
+            number=next(self._numbers),
         )
+
+
+def check_listener(listener: object) -> Callable[[Event], None] | None:
+    """Refuse a listener that cannot be called, or whose calls would come to nothing."""
+    if listener is None or (callable(listener) and not iscoroutinefunction(listener)):
+        return listener
+    raise InvalidRequestError(
+        f"on_event must be a plain function of one event, not {_kind(listener)}",
+        field="on_event",
+    )
+
+
+def _kind(value: object) -> str:
+    return "a coroutine function" if iscoroutinefunction(value) else type(value).__name__
 
 
 def _as_voice(voice: Voice | str | None) -> Voice | None:

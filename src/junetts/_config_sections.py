@@ -238,8 +238,21 @@ class DemoSection(Section):
 class FallbackSection(Section):
     """``[fallback]``: how long a backend may take, and what happens when another takes over.
 
-    ``on_partial`` is about the sentence that was broken off: ``respeak`` says it again from its
-    beginning, ``fail`` gives up.
+    Attributes:
+        first_audio_timeout_s: for the first sound, where another backend could take over.
+        stall_timeout_s: likewise, for a pause once sound has begun.
+        patience_s: what the last one left is given instead.
+        hedge_after_s: no sound by then starts the next backend beside the first, and the first
+            sound wins; 0 never does.
+        on_partial: what becomes of a sentence that was broken off: ``respeak`` says it again
+            from its beginning, ``continue`` from the last word known or estimated to have been
+            heard, ``fail`` gives up.
+        tries: how often a backend is tried for one utterance while there is no sound.
+        on_unknown_voice: ``refuse`` passes over a backend that does not know the voice;
+            ``substitute`` lets it speak in its own voice when nobody else is left.
+        return_at: when a preferred backend that has recovered speaks again: with the next
+            ``utterance``, or the next ``segment``.
+        match_loudness: make the next backend as loud as the one that it goes on for.
     """
 
     table: ClassVar[str] = "fallback"
@@ -247,4 +260,9 @@ class FallbackSection(Section):
     first_audio_timeout_s: Seconds = 3.0
     stall_timeout_s: Seconds = 3.0
     patience_s: Seconds = 30.0
-    on_partial: Literal["respeak", "fail"] = "respeak"
+    hedge_after_s: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 0.0
+    on_partial: Literal["respeak", "continue", "fail"] = "respeak"
+    tries: Annotated[int, Field(ge=1, le=10)] = 2
+    on_unknown_voice: Literal["refuse", "substitute"] = "refuse"
+    return_at: Literal["utterance", "segment"] = "utterance"
+    match_loudness: bool = True

@@ -27,7 +27,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from textwrap import indent
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -247,6 +249,21 @@ class SynthesisInterruptedError(JuneTtsError):
     ``speech`` and ``report`` say what was heard. It is retryable if its cause is.
     """
 
+    @classmethod
+    def by(cls, cause: JuneTtsError) -> SynthesisInterruptedError:
+        """What a failure is called once there was sound; all that it told is kept."""
+        error = cls(
+            f"speech broke off: {cause.message}",
+            backend=cause.backend,
+            retryable=cause.retryable,
+            status=cause.status,
+            trace_id=cause.trace_id,
+            retry_after_s=cause.retry_after_s,
+            hint=cause.hint,
+        )
+        error.__cause__ = cause
+        return error
+
 
 class AudioFileError(JuneTtsError, OSError):
     """A sound file cannot be written; ``errno`` is the system's reason, if it gave one."""
@@ -263,16 +280,20 @@ class AudioDeviceError(JuneTtsError):
 class NoBackendAvailableError(JuneTtsError):
     """Every configured backend failed before any sound.
 
-    ``reasons`` holds ``(backend name, error)`` in the order in which they were tried.
+    ``reasons`` holds ``(backend name, error)`` in the order in which they were tried. The message
+    has a line for each, once if it is the same again; a traceback shows their hints below it.
     """
 
     def __init__(self, reasons: Sequence[tuple[str, JuneTtsError]]) -> None:
         self.reasons = tuple(reasons)
-        lines = [f"  {error if error.backend else f'{name}: {error}'}" for name, error in reasons]
+        told = Counter(f"{e}" if e.backend else f"{name}: {e}" for name, e in self.reasons)
+        lines = [f"{line} ({n} times)" if n > 1 else line for line, n in told.items()]
         super().__init__(
-            "\n".join(["no backend could speak:", *lines]),
+            "\n".join(["no backend could speak:", *(indent(line, "  ") for line in lines)]),
             retryable=any(error.retryable for _, error in self.reasons),
         )
+        hints = [f"Hint: {name}: {error.hint}" for name, error in self.reasons if error.hint]
+        self.__notes__ = list(dict.fromkeys(hints))
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.reasons,), self.__dict__

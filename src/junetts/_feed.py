@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+import threading
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from contextlib import suppress
+from contextvars import copy_context
 from inspect import GEN_SUSPENDED, getgeneratorstate, isgenerator
+from queue import SimpleQueue
 from typing import TypeAlias
 
-from anyio import CancelScope, CapacityLimiter, move_on_after, to_thread
+from anyio import CancelScope, move_on_after
 
 from junetts._errors import InvalidRequestError
 from junetts._journal import Journal
@@ -61,7 +65,13 @@ class TextFeed:
     Guarantees: the source is read in a task of its own (`pump`), so that a backend which stops
     waiting for text does not break it; it is read only as far as text is wanted; if it raises,
     the text before is spoken and the error is kept in ``error``. Unspeakable segments are
-    entered in the journal but not handed out.
+    entered in the journal but not handed out. After `stop` no more text is handed out.
+
+    Attributes:
+        lock: held while text moves from here into the journal, so that a report made in another
+            thread has it once.
+        error: what the source raised.
+        n_handed_out: how many segments were.
     """
 
     def __init__(self, text: Text, journal: Journal, *, language: str | None = None) -> None:
@@ -72,12 +82,21 @@ class TextFeed:
         self._wanted = asyncio.Event()
         self._arrived = asyncio.Event()
         self._ended = False
+        self._stopped = False
+        self._first: Segment | None = None
+        self.lock = threading.RLock()  # reentrant: a finaliser may run while it is held
+        self.n_handed_out = 0
         self.error: Exception | None = None
         self.n_characters = 0
         self.n_utf8_bytes = 0
         if isinstance(text, str):
             self._push(text)
             self._end()
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all of the text has arrived."""
+        return self._ended
 
     @property
     def remaining(self) -> str:
@@ -89,21 +108,45 @@ class TextFeed:
         self._segmenter.flush()
         self._arrived.set()
 
+    def stop(self) -> None:
+        """Read and hand out no more text, even for those who are cancelled a moment later."""
+        self._stopped = True
+
+    async def has_speech(self) -> bool:
+        """Whether there is anything to say; waits until that is known."""
+        self._first = self._first or await self._next()
+        return self._first is not None
+
     def __aiter__(self) -> TextFeed:
         return self
 
     async def __anext__(self) -> Segment:
+        segment = self._first or await self._next()
+        self._first = None
+        if segment is None or self._stopped:
+            raise StopAsyncIteration
+        self.n_handed_out += 1
+        return segment
+
+    async def _next(self) -> Segment | None:
+        """The next segment with something to say in it; None after the last one."""
         while True:
-            while (segment := self._segmenter.take()) is not None:
-                speakable = is_speakable(segment.text)
-                self._journal.add(segment, speakable=speakable)
-                if speakable:
+            while (segment := self._take()) is not None:
+                if is_speakable(segment.text):
                     return segment
-            if self._ended:
-                raise StopAsyncIteration
+            if self._ended or self._stopped:
+                return None
             self._arrived.clear()
             self._wanted.set()
             await self._arrived.wait()
+
+    def _take(self) -> Segment | None:
+        """The next segment, entered in the journal; none after the end, when a report is out."""
+        with self.lock:
+            segment = None if self._stopped else self._segmenter.take()
+            if segment is not None:
+                self._journal.add(segment, speakable=is_speakable(segment.text))
+            return segment
 
     async def pump(self) -> None:
         """Read the source until it ends; for text given whole there is nothing to do."""
@@ -135,15 +178,18 @@ class TextFeed:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
+            if self._stopped:
+                return
             try:
                 self._push(_check_piece(await anext(source)))
             except StopAsyncIteration:
                 return
 
     def _push(self, text: str) -> None:
-        self.n_characters += len(text)
-        self.n_utf8_bytes += len(text.encode())
-        self._segmenter.push(text)
+        with self.lock:
+            self.n_characters += len(text)
+            self.n_utf8_bytes += len(text.encode())
+            self._segmenter.push(text)
         self._arrived.set()
 
     def _end(self) -> None:
@@ -173,20 +219,28 @@ class _Inline:
         raise StopAsyncIteration
 
 
+_Call: TypeAlias = tuple[Callable[[], object], "asyncio.Future[object]"]
+
+
 class _Threaded:
-    """A blocking iterator, read in a worker thread so that it does not hold up the event loop."""
+    """A blocking iterator, read in a thread so that it does not hold up the event loop.
+
+    The thread is its own, for blocked sources must not use up those that others wait for; and a
+    daemon, for one that never yields again must not keep the process from ending.
+    """
 
     def __init__(self, pieces: Iterator[str]) -> None:
         self._pieces = pieces
         self._is_abandoned = False
-        # A thread of its own: blocked sources must not use up those that others wait for.
-        self._limiter = CapacityLimiter(1)
+        self._loop = asyncio.get_running_loop()
+        self._calls: SimpleQueue[_Call | None] = SimpleQueue()  # one at a time, then the end
+        self._thread: threading.Thread | None = None
 
     def __aiter__(self) -> _Threaded:
         return self
 
     async def __anext__(self) -> str:
-        piece = await to_thread.run_sync(self._next, abandon_on_cancel=True, limiter=self._limiter)
+        piece = await self._in_thread(self._next)
         if piece is _END:
             raise StopAsyncIteration
         return piece  # type: ignore[return-value]  # checked by the feed
@@ -200,12 +254,47 @@ class _Threaded:
     async def aclose(self) -> None:
         """Close a generator; one that runs is closed by its thread, when it yields again."""
         self._is_abandoned = True
-        if isgenerator(self._pieces) and getgeneratorstate(self._pieces) == GEN_SUSPENDED:
-            await to_thread.run_sync(self._close, abandon_on_cancel=True)
+        try:
+            if isgenerator(self._pieces) and getgeneratorstate(self._pieces) == GEN_SUSPENDED:
+                await self._in_thread(self._close)
+        finally:
+            self._calls.put(None)
 
     def _close(self) -> None:
         if isgenerator(self._pieces):
             self._pieces.close()
+
+    async def _in_thread(self, work: Callable[[], object]) -> object:
+        """Have the thread do something; who is cancelled here leaves it at that."""
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=copy_context().run, args=(self._run,), name="junetts-text", daemon=True
+            )
+            self._thread.start()
+        answer: asyncio.Future[object] = self._loop.create_future()
+        self._calls.put((work, answer))
+        return await answer
+
+    def _run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            work, answer = call
+            result: object = None
+            failure: BaseException | None = None
+            try:
+                result = work()
+            except BaseException as error:  # noqa: BLE001  (noqa: reviewed) raised to the caller
+                failure = error
+            with suppress(RuntimeError):  # the event loop has gone, and with it the caller
+                self._loop.call_soon_threadsafe(_answer, answer, result, failure)
+
+
+def _answer(answer: asyncio.Future[object], result: object, failure: BaseException | None) -> None:
+    if answer.cancelled():
+        return
+    if failure is None:
+        answer.set_result(result)
+    else:
+        answer.set_exception(failure)
 
 
 async def _close(source: AsyncIterator[str]) -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
+from types import TracebackType
 
-from anyio import to_thread
+from anyio import move_on_after, to_thread
 
 from junetts._audio import BYTES_PER_SAMPLE, AudioFormat
 from junetts._backend import BackendAudio, Capabilities, Health, SegmentEnd, TtsBackend
@@ -26,6 +33,9 @@ from junetts._watch import Watch
 
 MAX_CHUNK_BYTES = 16_384  # 0.19 s at 44.1 kHz: what a listener who leaves is overcharged at most
 MAX_SILENCE_S = 10.0  # exact zeros held back before a segment counts as silent
+CLEANUP_TIMEOUT_S = 5.0  # of a backend that was left; the next one may be waiting for it
+
+_logger = logging.getLogger("junetts")
 
 
 class GuardedBackend:
@@ -35,7 +45,8 @@ class GuardedBackend:
     16 KiB; entering `speak` waits for the first sound, so that errors raised there come before
     any and errors raised while iterating come after; speakable text that yields nothing audible
     is a `NoAudioError`; no sound in time is a `BackendTimeoutError`, where only time counts
-    during which there was text to speak and someone listening.
+    during which there was text to speak and someone listening. How speech ended is decided by
+    its audio: a cleanup that fails or hangs afterwards is logged, and changes nothing.
     """
 
     def __init__(self, backend: TtsBackend, *, sample_rate: int) -> None:
@@ -89,7 +100,7 @@ class GuardedBackend:
     ) -> AsyncIterator[BackendAudio]:
         with _only_our_errors(self.name):
             context = self._backend.speak(utterance, watch)
-            return await watch.limit(stack.enter_async_context(context))
+            return await watch.limit(_entered(context, stack, backend=self.name))
 
     def _refuse_unsupported(self, utterance: Utterance) -> None:
         if utterance.voice is not None and not (
@@ -112,6 +123,33 @@ class GuardedBackend:
         return utterance.prosody.volume_db
 
 
+async def _entered(
+    context: AbstractAsyncContextManager[AsyncIterator[BackendAudio]],
+    stack: AsyncExitStack,
+    *,
+    backend: str,
+) -> AsyncIterator[BackendAudio]:
+    """Enter a backend's context, to be left with the stack, in time and without an error."""
+
+    async def leave(
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            with move_on_after(CLEANUP_TIMEOUT_S) as scope:
+                await context.__aexit__(kind, error, traceback)
+            if scope.cancelled_caught:
+                _logger.warning("%s: its cleanup hung, and was given up", backend)
+        except Exception as failure:  # (noqa: reviewed) logged: see GuardedBackend
+            if failure is not error:
+                _logger.warning("%s: its cleanup failed", backend, exc_info=failure)
+
+    raw = await context.__aenter__()
+    stack.push_async_exit(leave)
+    return raw
+
+
 class _GuardedAudio:
     """The wrapped backend's audio, made canonical item by item."""
 
@@ -130,6 +168,7 @@ class _GuardedAudio:
         self._ready: deque[BackendAudio] = deque()
         self._silence = bytearray()
         self._is_audible = False
+        self._words: tuple[WordTime, ...] | None = None  # that came before any sound
         self._last: BaseException | None = None
 
     def __aiter__(self) -> _GuardedAudio:
@@ -158,6 +197,7 @@ class _GuardedAudio:
             if item.end is not None:
                 self._emit(await self._rest(), item.segment)
                 self._end_segment(item.segment, item.end)
+            self._watch.brought_nothing = not any(one.data or one.end for one in self._ready)
         except StopAsyncIteration as end:
             self._last = self._unfinished() or end
             self._keep_tail()
@@ -175,7 +215,15 @@ class _GuardedAudio:
                 return
             self._emit(pcm, item.segment)
         if item.words is not None:
-            self._ready.append(self._item(item.segment, words=item.words))
+            self._words = item.words
+        if self._is_audible:
+            self._hand_out_words(item.segment)
+
+    def _hand_out_words(self, segment: int) -> None:
+        """Word times follow the first sound of their segment, even if they came before it."""
+        words, self._words = self._words, None
+        if words is not None:
+            self._ready.append(self._item(segment, words=words))
 
     def _may_pass(self, item: BackendAudio, pcm: bytes) -> bool:
         """Whether the item can be handed on as it is, which most can, and which costs least."""
@@ -231,6 +279,7 @@ class _GuardedAudio:
                 what = "nothing but zeros" if self._silence else "no audio"
                 raise self._inaudible(index, what)
             self._hand_out(self._take_silence(), index)
+        self._hand_out_words(index)
         self._is_audible = False
         self._ready.append(self._item(index, end=end))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from junetts._report import SegmentReport, SegmentState, WordTime
 from junetts._utterance import Segment
@@ -13,15 +13,17 @@ class _Entry:
     segment: Segment
     speakable: bool
     state: SegmentState = "unspoken"
-    backends: list[str] = field(default_factory=list)  # that began it, one after another
+    begun: list[tuple[str, int]] = field(default_factory=list)  # backend, character it began at
     start_sample: int = 0
     n_samples: int = 0
+    continued_at: int = 0  # samples heard before the backend that speaks it now
     words: tuple[WordTime, ...] = ()
+    words_before: tuple[WordTime, ...] = ()  # of those samples
 
     @property
     def backend(self) -> str | None:
         """Who speaks it, or has."""
-        return self.backends[-1] if self.backends else None
+        return self.begun[-1][0] if self.begun else None
 
     @property
     def is_done(self) -> bool:
@@ -37,7 +39,8 @@ class Journal:
     when it is handed out, not when it is made. A segment is ``spoken`` only once all of its audio
     was handed out. ``spoken_text`` is the longest prefix of which nothing remains to be said.
     A segment that another backend begins anew is entered where it begins now; what was heard of
-    it before counts in ``n_samples`` only.
+    it before counts in ``n_samples`` only. One that another backend continues keeps its
+    beginning.
     """
 
     sample_rate: int
@@ -50,34 +53,45 @@ class Journal:
             raise ValueError(f"segment {segment.index} added as number {len(self._entries)}")
         self._entries.append(_Entry(segment, speakable))
 
-    def heard(self, index: int, n_samples: int, *, backend: str) -> float:
-        """Enter audio that is handed out now; returns where it starts, in seconds."""
+    def heard(self, index: int, n_samples: int, *, backend: str, offset: int = 0) -> float:
+        """Enter audio that is handed out now; returns where it starts, in seconds.
+
+        ``offset`` is how many characters of the segment were spoken before this backend went on.
+        """
         entry = self._entries[index]
         if entry.state != "speaking" or entry.backend != backend:
-            self._begin(entry, backend)
+            self._begin(entry, backend, offset)
         start_s = self.n_samples / self.sample_rate
         entry.n_samples += n_samples
         self.n_samples += n_samples
         return start_s
 
-    def _begin(self, entry: _Entry, backend: str) -> None:
+    def _begin(self, entry: _Entry, backend: str, offset: int = 0) -> None:
         if entry.state not in ("unspoken", "speaking"):
             raise ValueError(f"segment {entry.segment.index} is already {entry.state}")
         entry.state = "speaking"
-        entry.backends.append(backend)
+        entry.begun.append((backend, offset))
+        if offset:
+            heard_s = entry.n_samples / self.sample_rate
+            entry.words_before = tuple(word for word in entry.words if word.end_s <= heard_s)
+            entry.words = entry.words_before
+            entry.continued_at = entry.n_samples
+            return
         entry.start_sample = self.n_samples
-        entry.n_samples = 0
-        entry.words = ()
+        entry.n_samples = entry.continued_at = 0
+        entry.words = entry.words_before = ()
 
     def words(self, index: int, words: tuple[WordTime, ...]) -> None:
-        """Enter the segment's word times; they replace earlier ones."""
-        self._entries[index].words = words
+        """Enter the word times of what its backend speaks; they replace that one's earlier ones."""
+        entry = self._entries[index]
+        shift_s = entry.continued_at / self.sample_rate
+        entry.words = entry.words_before + tuple(_later(word, shift_s) for word in words)
 
-    def ended(self, index: int, *, backend: str, truncated: bool = False) -> None:
+    def ended(self, index: int, *, backend: str, truncated: bool = False, offset: int = 0) -> None:
         """Enter that all of the segment's audio was handed out."""
         entry = self._entries[index]
         if entry.state == "unspoken" or entry.backend != backend:
-            self._begin(entry, backend)
+            self._begin(entry, backend, offset)
         entry.state = "truncated" if truncated else "spoken"
 
     def close(self) -> None:
@@ -125,7 +139,13 @@ class Journal:
         """UTF-8 bytes of the segments begun, by the backend that spoke them."""
         totals: dict[str, int] = {}
         for entry in self._entries:
-            n_bytes = len(entry.segment.text.encode("utf-8", "replace"))
-            for backend in entry.backends:
+            for backend, offset in entry.begun:
+                n_bytes = len(entry.segment.text[offset:].encode("utf-8", "replace"))
                 totals[backend] = totals.get(backend, 0) + n_bytes
         return totals
+
+
+def _later(word: WordTime, shift_s: float) -> WordTime:
+    if not shift_s:
+        return word
+    return replace(word, start_s=word.start_s + shift_s, end_s=word.end_s + shift_s)

@@ -2,65 +2,75 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
+import logging
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
+from junetts._audio import BYTES_PER_SAMPLE
 from junetts._backend import BackendAudio, TtsBackend
-from junetts._errors import InvalidRequestError, JuneTtsError, NoBackendAvailableError
+from junetts._config_sections import FallbackSection
+from junetts._delivery import Delivery
+from junetts._errors import JuneTtsError
+from junetts._events import HandedOver, UtteranceEvent
+from junetts._monitor import HealthMonitor
 from junetts._replay import Replay
-from junetts._report import Attempt, Handover
-from junetts._seam import FadeIn, fade_out
-from junetts._utterance import Utterance
+from junetts._report import Handover, Provenance, WordTime
+from junetts._resumption import Pace, resume_point
+from junetts._spoken_words import spoken_length
+from junetts._seam import Seam
+from junetts._starter import Starter
+from junetts._utterance import Segment, Utterance
 
-OnPartial = Literal["respeak", "fail"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandoverRules:
-    """When another backend takes over, and what becomes of the sentence that was broken off.
-
-    Attributes:
-        first_audio_timeout_s: for the first sound, where another backend could take over.
-        stall_timeout_s: likewise, for a pause once sound has begun.
-        on_partial: ``respeak`` says an interrupted segment again from its beginning, ``fail``
-            gives up instead.
-    """
-
-    first_audio_timeout_s: float
-    stall_timeout_s: float
-    on_partial: OnPartial = "respeak"
+_logger = logging.getLogger("junetts")
 
 
 class Relay:
     """The audio of an utterance; `start` first, `aclose` last.
 
     Guarantees: a segment that one backend has finished is never spoken by another; the next
-    backend begins with the first segment that is not finished; each backend is tried once, and
-    is released before the next one begins; there is no click where it changes.
+    backend begins with the first segment that is not finished, or goes on inside it; one that
+    broke off after sound does not speak again in this utterance, unless the settings let it
+    return once it has recovered; each is released before the next begins; there is no click
+    where it changes, and the next is as loud as the one before.
     """
 
     def __init__(
         self,
-        backends: Sequence[TtsBackend],
+        backends: Mapping[str, TtsBackend],
         utterance: Utterance,
-        replay: Replay,
-        rules: HandoverRules,
+        segments: AsyncIterable[Segment],
+        *,
+        rules: FallbackSection,
+        monitor: HealthMonitor,
+        paces: Mapping[str, Pace],
+        random: Callable[[], float],
     ) -> None:
-        self._left = deque(backends)
         self._utterance = utterance
-        self._replay = replay
         self._rules = rules
-        self._stack = AsyncExitStack()
+        self._monitor = monitor
+        self._paces = paces
+        self._speed = 1.0 if utterance.prosody is None else utterance.prosody.speed
+        self._replay = Replay(segments)
+        self._starter = Starter(
+            backends,
+            utterance,
+            self._replay,
+            rules=rules,
+            monitor=monitor,
+            random=random,
+        )
+        self._delivery: Delivery | None = None
+        self._speaker = ""
         self._audio: AsyncIterator[BackendAudio] | None = None
-        self._backend = ""
-        self._reasons: list[tuple[str, JuneTtsError]] = []
+        self._seam = Seam(matches_loudness=rules.match_loudness and len(backends) > 1)
         self._broken_off_by: JuneTtsError | None = None
+        self._resumed_by: Provenance | None = None
+        self._is_returning = False
         self._partial: BackendAudio | None = None  # the last audio of an unfinished segment
+        self._words: tuple[WordTime, ...] = ()  # of it, by the backend that speaks now
+        self._n_bytes = 0  # likewise
         self._next_segment = 0
-        self._fade: FadeIn | None = None
 
     def __aiter__(self) -> Relay:
         return self
@@ -69,113 +79,157 @@ class Relay:
         while True:
             if self._broken_off_by is not None:
                 await self._hand_over(self._broken_off_by)
+            elif self._is_returning:
+                await self._return()
             assert self._audio is not None
             try:
                 return self._passed_on(await anext(self._audio))
             except JuneTtsError as error:
                 self._broken_off_by = error
-                if (tail := self._tail()) is not None:
-                    return tail
+                if (last := self._last_of_broken()) is not None:
+                    return last
 
     async def start(self) -> None:
-        """Find the first backend that yields sound.
+        """Find the first backend that has sound.
 
         Raises:
-            NoBackendAvailableError: if none does.
+            NoBackendAvailableError: if none of several has any.
+            JuneTtsError: why the only one has none.
             InvalidRequestError: if what is asked for is beyond every one of them.
         """
-        while self._left:
-            backend = self._left.popleft()
-            self._replay.keep = bool(self._left)
-            try:
-                speaking = backend.speak(self._in_time(), self._replay.reader())
-                self._audio = await self._stack.enter_async_context(speaking)
-            except JuneTtsError as error:
-                self._reasons.append((backend.name, error))
-                self._observe(Attempt(backend=backend.name, reason=error.message))
-            else:
-                self._backend = backend.name
-                return
-        raise _verdict(self._reasons)
+        self._delivery = await self._starter.start()
+        self._speaker = self._delivery.backend
+        self._audio = self._delivery.audio
 
     async def aclose(self) -> None:
-        """Release whatever backend speaks now."""
-        self._audio = None
-        await self._stack.aclose()
+        """Release whatever backend speaks now, and whoever lost a race."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._starter.aclose)
+            await self._release()
 
-    def _in_time(self) -> Utterance:
-        """The utterance, with short deadlines where another backend could take over."""
-        if not self._left:
-            return self._utterance
-        return replace(
-            self._utterance,
-            first_audio_timeout_s=self._rules.first_audio_timeout_s,
-            stall_timeout_s=self._rules.stall_timeout_s,
-        )
+    async def _release(self) -> None:
+        """Leave the backend that speaks."""
+        delivery, self._delivery = self._delivery, None
+        if delivery is not None:
+            self._monitor.left(delivery.backend, use=delivery.use)
+            await delivery.aclose()
 
     async def _hand_over(self, error: JuneTtsError) -> None:
-        """Let the next backend go on.
+        """Let the next backend go on, if there is anything to say.
 
         Raises:
             JuneTtsError: the failure itself, if nobody is left or nobody may go on.
             NoBackendAvailableError: if those who were left fail, too.
         """
-        await self.aclose()
-        may_go_on = self._partial is None or self._rules.on_partial == "respeak"
-        if not self._left or not may_go_on:
+        may_go_on = self._may_go_on
+        self._starter.broke_off(self._spoken, error)
+        await self._release()
+        if self._partial is None and not await self._replay.has_more():
+            _logger.info("a backend failed when all was said: %s", error)
+            raise StopAsyncIteration
+        if not may_go_on:
             raise error
-        former, self._reasons = self._backend, [*self._reasons, (self._backend, error)]
-        await self.start()
+        await self._go_on(reason=error.message)
         self._broken_off_by = None
-        if self._partial is not None:
-            self._fade = FadeIn(sample_rate=self._partial.format.sample_rate)
-            self._partial = None
-        self._observe(
-            Handover(
-                from_backend=former,
-                to_backend=self._backend,
-                segment=self._next_segment,
-                reason=error.message,
-            )
+
+    async def _return(self) -> None:
+        """Let a preferred backend that has recovered go on, if there is anything to say."""
+        self._is_returning = False
+        if not await self._replay.has_more():
+            return
+        self._starter.readmit_preferred_to(self._speaker)
+        await self._release()
+        await self._go_on(reason="a preferred backend has recovered")
+
+    async def _go_on(self, *, reason: str) -> None:
+        former = self._speaker
+        await self.start()
+        self._seam.join(is_broken=self._partial is not None)
+        handover = Handover(
+            from_backend=former,
+            to_backend=self._speaker,
+            segment=self._next_segment,
+            reason=reason,
+            resumed_at=self._replay.offset,
+            resumed_by=self._resumed_by,
         )
+        self._forget_segment()
+        if handover.to_backend != former:
+            self._observe(HandedOver(utterance=self._utterance.number, handover=handover))
+
+    @property
+    def _may_go_on(self) -> bool:
+        """Whether another backend is there to take over, and allowed to."""
+        is_allowed = self._partial is None or self._rules.on_partial != "fail"
+        return is_allowed and self._starter.has_others_than(self._speaker)
+
+    @property
+    def _spoken(self) -> Delivery:
+        assert self._delivery is not None
+        return self._delivery
 
     def _passed_on(self, item: BackendAudio) -> BackendAudio:
-        """The item as the listener gets it; notes what has been finished."""
+        """The item as the listener gets it; notes what has been heard."""
         if item.data:
-            item = self._faded_in(item)
+            self._n_bytes += len(item.data)
+            item = self._seam.joined(item)
             self._partial = item
+        if item.words is not None:
+            self._words = item.words
+        if self._replay.offset:
+            item = replace(item, offset=self._replay.offset)
         if item.end is not None:
-            self._partial = None
-            self._next_segment = item.segment + 1
-            self._replay.finished(item.segment)
+            self._finished(item)
         return item
 
-    def _faded_in(self, item: BackendAudio) -> BackendAudio:
-        if self._fade is None:
-            return item
-        item = replace(item, data=self._fade.apply(item.data))
-        if self._fade.is_over:
-            self._fade = None
-        return item
+    def _finished(self, item: BackendAudio) -> None:
+        """Enter that a segment is finished, after which a better backend may return."""
+        if item.end == "complete" and self._partial is not None and not self._replay.offset:
+            self._paces[self._speaker].learn(
+                spoken_length(self._replay.unfinished), self._heard_s(self._partial) * self._speed
+            )
+        self._monitor.succeeded(self._speaker, use=self._spoken.use)
+        self._close_segment(item.segment)
+        if self._rules.return_at == "segment":
+            self._is_returning = self._starter.has_better_than(self._speaker)
 
-    def _tail(self) -> BackendAudio | None:
+    def _close_segment(self, index: int) -> None:
+        self._replay.finished(index)
+        self._next_segment = index + 1
+        self._forget_segment()
+
+    def _forget_segment(self) -> None:
+        self._partial, self._words, self._n_bytes, self._resumed_by = None, (), 0, None
+
+    def _heard_s(self, partial: BackendAudio) -> float:
+        return self._n_bytes / BYTES_PER_SAMPLE / partial.format.sample_rate
+
+    def _last_of_broken(self) -> BackendAudio | None:
         """What follows audio that broke off, if another backend is going to speak after it."""
-        if self._partial is None or not self._left or self._rules.on_partial == "fail":
+        if self._partial is None or not self._may_go_on:
             return None
-        partial = self._partial
-        data = fade_out(partial.data, sample_rate=partial.format.sample_rate)
-        return replace(partial, data=data, words=None)
+        tail = self._seam.last(self._partial)
+        if self._rules.on_partial == "continue" and self._is_heard_out(self._partial):
+            tail = replace(tail, end="complete")
+            self._close_segment(tail.segment)
+        return tail
 
-    def _observe(self, event: Attempt | Handover) -> None:
+    def _is_heard_out(self, partial: BackendAudio) -> bool:
+        """Look where to go on in the segment; whether nothing of it is left to be said."""
+        text = self._replay.unfinished
+        point = resume_point(
+            text,
+            heard_s=self._heard_s(partial),
+            words=self._words,
+            pace=self._paces[self._speaker],
+            speed=self._speed,
+        )
+        if point.offset == len(text):
+            return True
+        self._replay.resume_after(point.offset)
+        self._resumed_by = point.provenance
+        return False
+
+    def _observe(self, event: UtteranceEvent) -> None:
         if self._utterance.observe is not None:
             self._utterance.observe(event)
-
-
-def _verdict(reasons: list[tuple[str, JuneTtsError]]) -> JuneTtsError:
-    """What the caller is told; a request that no backend can honour is the caller's to mend."""
-    errors = [error for _, error in reasons]
-    if all(type(error) is InvalidRequestError for error in errors):
-        return errors[0]
-    verdict = NoBackendAvailableError(reasons)
-    verdict.__cause__ = errors[-1]
-    return verdict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,17 @@ from junetts._errors import (
     JuneTtsError,
     SynthesisInterruptedError,
 )
+from junetts._events import (
+    AttemptFailed,
+    Finished,
+    FirstAudio,
+    HandedOver,
+    UtteranceEvent,
+    VoiceSubstituted,
+)
 from junetts._feed import Text, TextFeed
 from junetts._journal import Journal
-from junetts._report import Attempt, Handover, Outcome, SpeechReport
+from junetts._report import Attempt, Handover, Outcome, SpeechReport, Substitution
 from junetts._utterance import Utterance
 
 if TYPE_CHECKING:
@@ -29,12 +37,17 @@ if TYPE_CHECKING:
 KEPT_S = 120.0  # audio that an error can carry; a longer utterance's listener already has it
 
 
+def _no_listener(event: UtteranceEvent) -> None:
+    """Nobody wants to know."""
+
+
 class Speaking:
     """The work behind a stream.
 
     Guarantees: `run` never raises what the work raised, it hands it to the listener, after the
     audio that was made before; `cancel` stops the work and nothing is handed out afterwards;
-    the report counts what was handed out, not what was made.
+    the report counts what was handed out, not what was made, and may be read in any thread.
+    Where there is nothing to say, no backend is troubled.
     """
 
     def __init__(
@@ -46,9 +59,11 @@ class Speaking:
         ahead_s: float,
         timeout_s: float | None = None,
         prices: Mapping[str, float] | None = None,
+        tell: Callable[[UtteranceEvent], None] = _no_listener,
     ) -> None:
         self.sample_rate = sample_rate
         self._utterance = replace(utterance, observe=self._observe)
+        self._tell = tell
         self._timeout_s = timeout_s
         self._prices = prices or {}
         self._journal = Journal(sample_rate)
@@ -60,21 +75,27 @@ class Speaking:
         self._outcome: Outcome = "speaking"
         self._attempts: list[Attempt] = []
         self._handovers: list[Handover] = []
+        self._substitutions: list[Substitution] = []
         self._backend: str | None = None
         self._kept: list[bytes] = []
         self._keeps = True
         self._started_at = time.perf_counter()
         self._first_audio_at: float | None = None
-        self._last_audio_at: float | None = None
+        self._worked_s: float | None = None  # until the last audio was made
         self._n_bytes_made = 0
         self._paused_s = 0.0  # spent waiting for a listener who is behind
+        self._is_paused = False
+        self._n_ended = 0  # segments whose audio was made
 
-    def _observe(self, event: Attempt | Handover) -> None:
-        """Enter a failed attempt or a handover into the report."""
-        if isinstance(event, Attempt):
-            self._attempts.append(event)
-        else:
-            self._handovers.append(event)
+    def _observe(self, event: UtteranceEvent) -> None:
+        """Enter what happened into the report, and pass it on."""
+        if isinstance(event, AttemptFailed):
+            self._attempts.append(event.attempt)
+        elif isinstance(event, HandedOver):
+            self._handovers.append(event.handover)
+        elif isinstance(event, VoiceSubstituted):
+            self._substitutions.append(event.substitution)
+        self._tell(event)
 
     async def run(self, backend: TtsBackend) -> None:
         """Speak; ends when the text is spoken, the work failed or it was cancelled."""
@@ -105,24 +126,49 @@ class Speaking:
         except TimeoutError as error:
             if not deadline.expired():
                 raise
-            raise BackendTimeoutError(
-                f"not finished within {self._timeout_s:g} s", backend=self._backend
-            ) from error
+            raise self._too_late() from error
+
+    def _too_late(self) -> BackendTimeoutError:
+        """The deadline has passed: says who was waited for, a backend only if it was one."""
+        what = f"not finished within {self._timeout_s:g} s"
+        if self._is_paused:
+            return BackendTimeoutError(f"{what}, for the listener took the audio too slowly")
+        if self._feed.n_handed_out == self._n_ended and not self._feed.has_ended:
+            return BackendTimeoutError(f"{what}, for the text source has not ended")
+        return BackendTimeoutError(what, backend=self._backend)
 
     async def _relay(self, backend: TtsBackend) -> None:
+        if not await self._feed.has_speech():
+            return
         async with backend.speak(self._utterance, self._feed) as audio:
             async for item in audio:
+                if self._channel.is_closed:  # left, but a backend that never waits goes on
+                    return
                 if item.data:
-                    self._note_made(len(item.data))
+                    self._note_made(len(item.data), item.backend)
+                self._n_ended += item.end is not None
                 if not self._channel.offer(item):
-                    paused_at = time.perf_counter()
-                    await self._channel.put(item)
-                    self._paused_s += time.perf_counter() - paused_at
+                    await self._wait_to_put(item)
 
-    def _note_made(self, n_bytes: int) -> None:
-        self._last_audio_at = time.perf_counter()
+    async def _wait_to_put(self, item: BackendAudio) -> None:
+        paused_at = time.perf_counter()
+        self._is_paused = True
+        await self._channel.put(item)
+        self._is_paused = False
+        self._paused_s += time.perf_counter() - paused_at
+
+    def _note_made(self, n_bytes: int, backend: str) -> None:
+        now = time.perf_counter()
+        self._worked_s = now - self._started_at - self._paused_s
         if self._first_audio_at is None:
-            self._first_audio_at = self._last_audio_at
+            self._first_audio_at = now
+            self._tell(
+                FirstAudio(
+                    utterance=self._utterance.number,
+                    backend=backend,
+                    after_s=self._first_audio_at - self._started_at,
+                )
+            )
         self._n_bytes_made += n_bytes
 
     def cancel(self) -> None:
@@ -132,6 +178,7 @@ class Speaking:
                 self._finish()
             else:
                 self._end("cancelled")
+        self._feed.stop()
         self._scope.cancel()
         self._channel.discard()
 
@@ -190,11 +237,17 @@ class Speaking:
 
     def hand_out(self, item: BackendAudio) -> AudioChunk | None:
         """Enter an item as heard; returns its audio, if it has any."""
+        with self._feed.lock:
+            return self._entered(item)
+
+    def _entered(self, item: BackendAudio) -> AudioChunk | None:
         chunk = None
         if item.data:
             self._backend = item.backend
             n_samples = len(item.data) // BYTES_PER_SAMPLE
-            start_s = self._journal.heard(item.segment, n_samples, backend=item.backend)
+            start_s = self._journal.heard(
+                item.segment, n_samples, backend=item.backend, offset=item.offset
+            )
             self._keep(item.data)
             chunk = AudioChunk(
                 pcm=item.data, sample_rate=self.sample_rate, start_s=start_s, segment=item.segment
@@ -202,8 +255,12 @@ class Speaking:
         if item.words is not None:
             self._journal.words(item.segment, item.words)
         if item.end is not None:
-            truncated = item.end == "truncated"
-            self._journal.ended(item.segment, backend=item.backend, truncated=truncated)
+            self._journal.ended(
+                item.segment,
+                backend=item.backend,
+                truncated=item.end == "truncated",
+                offset=item.offset,
+            )
         return chunk
 
     def _keep(self, pcm: bytes) -> None:
@@ -218,9 +275,11 @@ class Speaking:
             self._end("truncated" if self._journal.is_truncated else "complete")
 
     def _end(self, outcome: Outcome) -> None:
-        self._outcome = outcome
-        if outcome != "complete":
-            self._journal.close()
+        with self._feed.lock:
+            self._outcome = outcome
+            if outcome != "complete":
+                self._journal.close()
+        self._tell(Finished(utterance=self._utterance.number, report=self.report))
 
     def _failed(self, error: Exception) -> Exception:
         """What the listener is told: after sound, an interruption with what was heard."""
@@ -228,7 +287,7 @@ class Speaking:
         if not isinstance(error, JuneTtsError):
             return error
         if self._journal.n_samples and not isinstance(error, SynthesisInterruptedError):
-            error = _interrupted(error)
+            error = SynthesisInterruptedError.by(error)
         error.report = self.report
         error.speech = self.heard_speech()
         return error
@@ -244,6 +303,10 @@ class Speaking:
     @property
     def report(self) -> SpeechReport:
         """The report, or a snapshot of it while speaking."""
+        with self._feed.lock:
+            return self._snapshot()
+
+    def _snapshot(self) -> SpeechReport:
         journal = self._journal
         audio_s = journal.n_samples / self.sample_rate
         return SpeechReport(
@@ -253,6 +316,7 @@ class Speaking:
             segments=journal.segments(),
             attempts=tuple(self._attempts),
             handovers=tuple(self._handovers),
+            substitutions=tuple(self._substitutions),
             backend=self._backend,
             sample_rate=self.sample_rate,
             ttfa_s=self._since_start(self._first_audio_at),
@@ -267,10 +331,9 @@ class Speaking:
         return None if moment is None else moment - self._started_at
 
     def _rtf(self) -> float | None:
-        work_s = self._since_start(self._last_audio_at)
-        if work_s is None:
+        if self._worked_s is None:
             return None
-        return (work_s - self._paused_s) * self.sample_rate * BYTES_PER_SAMPLE / self._n_bytes_made
+        return self._worked_s * self.sample_rate * BYTES_PER_SAMPLE / self._n_bytes_made
 
     def _cost_usd(self) -> float:
         begun = self._journal.bytes_begun()
@@ -283,17 +346,3 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def _interrupted(cause: JuneTtsError) -> SynthesisInterruptedError:
-    error = SynthesisInterruptedError(
-        f"speech broke off: {cause.message}",
-        backend=cause.backend,
-        retryable=cause.retryable,
-        status=cause.status,
-        trace_id=cause.trace_id,
-        retry_after_s=cause.retry_after_s,
-        hint=cause.hint,
-    )
-    error.__cause__ = cause
-    return error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import Protocol
 
@@ -179,11 +179,7 @@ def _finished(speech: Speech) -> Speech:
 
 
 class _AsyncChunks:
-    """What an ``async for`` loop holds: dropped with the loop, and the work with it.
-
-    The coroutine that waits for a chunk refers to the source only, so that a traceback through
-    it does not keep this object, and with it the work, alive.
-    """
+    """What an ``async for`` loop holds: dropped with the loop, and the work with it."""
 
     def __init__(self, stream: SpeechStream, source: ChunkSource) -> None:
         self._stream = stream  # kept alive, for the caller may hold nothing but the loop
@@ -192,8 +188,13 @@ class _AsyncChunks:
     def __aiter__(self) -> _AsyncChunks:
         return self
 
-    def __anext__(self) -> Awaitable[AudioChunk]:
-        return self._source.next_chunk()
+    async def __anext__(self) -> AudioChunk:
+        source = self._source
+        try:
+            return await source.next_chunk()
+        finally:
+            # Held while it waits, for the caller may hold nothing else; but not by a traceback.
+            del self
 
     def __del__(self) -> None:
         self._source.abandon()

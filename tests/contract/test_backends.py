@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from junetts import (
-    BackendAudio,
-    JuneTtsError,
-    Sampling,
-    Segment,
-    TtsBackend,
-    UnknownVoiceError,
-    Utterance,
-)
+from junetts import JuneTtsError, TtsBackend, UnknownVoiceError, Utterance, Voice
 from junetts._config import Config
 from junetts._guard import GuardedBackend
 from junetts.backends.cloud import CloudBackend
 from junetts.backends.demo import DemoBackend
 from junetts.backends.local import LocalBackend
 from junetts.backends.server import ServerBackend
-from junetts.testing import CloudServer, FishServer
-
-pytestmark = pytest.mark.anyio
+from junetts.testing import BackendContract, CloudServer, FishServer, ToneBackend, ToneVoice
+from junetts.testing._contract_checks import SENTENCES, given
 
 CHECKPOINT = Path(__file__).parents[1] / "data" / "s1-tiny"
-SENTENCES = ("Hello from June. ", "This is the second. ", "And a third.")
-Made = Callable[[], AbstractAsyncContextManager[TtsBackend]]
+Made = AbstractAsyncContextManager[TtsBackend]
 
 
 @asynccontextmanager
@@ -62,129 +51,135 @@ async def local() -> AsyncIterator[TtsBackend]:
     yield LocalBackend(Config.model_validate({"local": section}).local)
 
 
-@pytest.fixture(params=[cloud, server, local, demo], ids=["cloud", "server", "local", "demo"])
+@asynccontextmanager
+async def tone() -> AsyncIterator[TtsBackend]:
+    """The test kit's own."""
+    yield ToneBackend(ToneVoice(sample_rate=8_000))
+
+
+@asynccontextmanager
+async def guarded(made: Callable[[], Made]) -> AsyncIterator[TtsBackend]:
+    """A backend as a client has it."""
+    async with made() as raw:
+        yield GuardedBackend(raw, sample_rate=44_100)
+
+
+class TestCloud(BackendContract):
+    """The cloud backend itself."""
+
+    def backend(self) -> Made:
+        """A new one."""
+        return cloud()
+
+
+class TestServer(BackendContract):
+    """The server backend itself."""
+
+    def backend(self) -> Made:
+        """A new one."""
+        return server()
+
+
+class TestDemo(BackendContract):
+    """The demo backend itself."""
+
+    unknown_voice = Voice(cloud_id="c")
+
+    def backend(self) -> Made:
+        """A new one."""
+        return demo()
+
+
+class TestLocal(BackendContract):
+    """The local backend itself."""
+
+    def backend(self) -> Made:
+        """A new one."""
+        return local()
+
+
+class TestTone(BackendContract):
+    """The tone backend itself."""
+
+    def backend(self) -> Made:
+        """A new one."""
+        return tone()
+
+
+class TestGuardedCloud(BackendContract):
+    """The cloud backend as a client has it."""
+
+    def backend(self) -> Made:
+        """A new one."""
+        return guarded(cloud)
+
+
+class TestGuardedServer(BackendContract):
+    """The server backend as a client has it."""
+
+    def backend(self) -> Made:
+        """A new one."""
+        return guarded(server)
+
+
+class TestGuardedDemo(BackendContract):
+    """The demo backend as a client has it."""
+
+    unknown_voice = Voice(cloud_id="c")
+
+    def backend(self) -> Made:
+        """A new one."""
+        return guarded(demo)
+
+
+class TestGuardedLocal(BackendContract):
+    """The local backend as a client has it."""
+
+    def backend(self) -> Made:
+        """A new one."""
+        return guarded(local)
+
+
+class TestGuardedTone(BackendContract):
+    """The tone backend as a client has it."""
+
+    def backend(self) -> Made:
+        """A new one."""
+        return guarded(tone)
+
+
+@pytest.fixture(params=[cloud, server, local, demo, tone], ids=lambda made: made.__name__)
 async def backend(request: pytest.FixtureRequest) -> AsyncIterator[TtsBackend]:
     """Each backend in turn, as a client would have it, and closed afterwards."""
-    made: Made = request.param
-    async with made() as raw:
-        guarded = GuardedBackend(raw, sample_rate=44_100)
-        yield guarded
-        await guarded.aclose()
+    made: Callable[[], Made] = request.param
+    async with guarded(made) as backend:
+        yield backend
+        await backend.aclose()
 
 
-async def given(*texts: str) -> AsyncIterator[Segment]:
-    """Segments that are all there."""
-    for index, text in enumerate(texts):
-        yield Segment(index=index, text=text)
+@pytest.mark.anyio
+async def test_it_has_its_configured_name(
+    backend: TtsBackend, request: pytest.FixtureRequest
+) -> None:
+    """What wraps a backend is called what it is called."""
+    assert backend.name == request.node.callspec.id
 
 
-async def heard(backend: TtsBackend, *texts: str) -> list[BackendAudio]:
-    """Everything that the backend yields for those segments, the same each time."""
-    sampling = Sampling(seed=1 if backend.capabilities.seed else None)
-    async with backend.speak(Utterance(sampling=sampling), given(*texts)) as audio:
-        return [item async for item in audio]
-
-
-def lengths(items: list[BackendAudio]) -> dict[int, int]:
-    """Bytes of audio by segment."""
-    totals: dict[int, int] = {}
-    for item in items:
-        totals[item.segment] = totals.get(item.segment, 0) + len(item.data)
-    return totals
-
-
-def about(expected: dict[int, int]) -> object:
-    """As long, but for what a synthesiser carries over from what it spoke before."""
-    return pytest.approx(expected, rel=0.05)
-
-
-async def test_it_is_a_backend(backend: TtsBackend) -> None:
-    """It has the protocol's members, and says what it can do."""
-    assert isinstance(backend, TtsBackend)
-    assert backend.capabilities.sample_rate >= 8000
-    assert backend.name in ("cloud", "server", "local", "demo")
-
-
-async def test_segments_come_in_order_and_each_is_closed(backend: TtsBackend) -> None:
-    """Audio of one segment is consecutive, ends with `end`, and is never mixed."""
-    items = await heard(backend, *SENTENCES)
-    assert [item.segment for item in items if item.end] == [0, 1, 2]
-    assert [item.segment for item in items] == sorted(item.segment for item in items)
-    assert all(n_bytes > 0 for n_bytes in lengths(items).values())
-
-
-async def test_no_text_is_no_audio(backend: TtsBackend) -> None:
-    """Nothing to say is success."""
-    assert await heard(backend) == []
-
-
-async def test_utterances_at_once_do_not_mix(backend: TtsBackend) -> None:
-    """Several at once each get what they would get alone."""
-    alone = [lengths(await heard(backend, text)) for text in SENTENCES]
-    together = await asyncio.gather(*(heard(backend, text) for text in SENTENCES))
-    assert [lengths(items) for items in together] == [about(one) for one in alone]
-
-
-async def test_text_may_come_late(backend: TtsBackend) -> None:
-    """Audio of the first segment is handed out while the second is still being written."""
-    written = asyncio.Event()
-
-    async def writing() -> AsyncIterator[Segment]:
-        yield Segment(index=0, text=SENTENCES[0])
-        await written.wait()
-        yield Segment(index=1, text=SENTENCES[1])
-
-    async with backend.speak(Utterance(), writing()) as audio:
-        async for item in audio:
-            if item.end and item.segment == 0:
-                written.set()
-    assert item.segment == 1
-    assert item.end is not None
-
-
-@pytest.mark.parametrize("n_items", [0, 1, 3])
-async def test_leaving_early_is_barge_in(backend: TtsBackend, n_items: int) -> None:
-    """After leaving at any point the backend speaks the next utterance, whole and unmixed."""
-    whole = lengths(await heard(backend, SENTENCES[1]))
-    async with backend.speak(Utterance(), given(*SENTENCES)) as audio:
-        for _ in range(n_items):
-            await anext(audio)
-    assert lengths(await heard(backend, SENTENCES[1])) == about(whole)
-
-
-async def test_being_cancelled_is_barge_in(backend: TtsBackend) -> None:
-    """Cancellation at each of the first steps of the event loop leaves it usable."""
-    whole = lengths(await heard(backend, SENTENCES[0]))
-    for n_steps in range(12):
-        task = asyncio.create_task(heard(backend, *SENTENCES))
-        for _ in range(n_steps):
-            await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait([task])
-    assert lengths(await heard(backend, SENTENCES[0])) == about(whole)
-
-
+@pytest.mark.anyio
 async def test_an_unknown_voice_is_refused(backend: TtsBackend) -> None:
     """A voice that is nothing to this backend is never replaced by another."""
-    from junetts import Voice
-
     elsewhere = Voice(language="en") if backend.name != "demo" else Voice(cloud_id="c")
     with pytest.raises(UnknownVoiceError):
         async with backend.speak(Utterance(voice=elsewhere), given("Hello.")):
             pass
 
 
-async def test_a_probe_sends_no_text_and_finds_it_well(backend: TtsBackend) -> None:
-    """Health is found out cheaply."""
-    health = await backend.probe()
-    assert health.status == "ok", health
-
-
-async def test_warmup_then_close_twice(backend: TtsBackend) -> None:
-    """Warming up is optional and closing idempotent; a closed backend refuses, readably."""
-    await backend.warmup()
-    assert lengths(await heard(backend, SENTENCES[0]))[0] > 0
-    await backend.aclose()
+@pytest.mark.anyio
+async def test_a_closed_backend_refuses_on_entering(backend: TtsBackend) -> None:
+    """An error that comes before any sound is raised before the client is let in."""
+    async with backend.speak(Utterance(), given(SENTENCES[0])) as audio:
+        assert [item async for item in audio][-1].end is not None
     await backend.aclose()
     with pytest.raises(JuneTtsError):
-        await heard(backend, SENTENCES[0])
+        async with backend.speak(Utterance(), given(SENTENCES[0])):
+            pytest.fail("it let the client in before it failed")

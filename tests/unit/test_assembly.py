@@ -51,13 +51,14 @@ def test_a_backend_that_refuses_its_settings(
 
 
 @pytest.mark.anyio
-async def test_one_backend_is_itself_and_several_are_a_failover() -> None:
-    """Every backend is guarded; only two or more need a failover."""
+async def test_every_backend_is_guarded_and_retried() -> None:
+    """One or several: what a client speaks with is a failover over guarded backends."""
     one = FakeBackend(capabilities=Capabilities(sample_rate=8000, price_usd_per_million_bytes=15))
     wiring = Wiring(Config(backends=[one]))
     await wiring.connect()
-    assert isinstance(wiring.backend(None), GuardedBackend)
-    assert wiring.backend("fake") is wiring.backend(None)
+    assert isinstance(wiring.backend(None), FailoverBackend)
+    assert isinstance(wiring.backend("fake"), FailoverBackend)
+    assert [type(backend) for backend in wiring.configured] == [GuardedBackend]
     assert wiring.prices() == {"fake": 15}
     await wiring.warmup()
     assert one.n_warmups == 1
@@ -77,8 +78,7 @@ async def test_another_built_in_backend_may_be_asked_for() -> None:
     """``backend="demo"`` works without being configured; it is built once, and closed."""
     wiring = Wiring(Config(backends=[FakeBackend()]))
     await wiring.connect()
-    demo = wiring.backend("demo")
-    assert wiring.backend("demo") is demo
+    assert wiring.backend("demo").capabilities is wiring.backend("demo").capabilities
     assert [backend.name for backend in wiring.configured] == ["fake"]
     with pytest.raises(
         InvalidRequestError, match="one of fake, cloud, server, local, demo, not 'x'"

@@ -9,6 +9,7 @@ import pytest
 
 from fakes import FakeBackend, audio, breaks, client, hangs, settled, speaks, yields
 from junetts._backend import Health
+from junetts._config import Config
 from junetts._errors import (
     AuthenticationError,
     BackendUnavailableError,
@@ -17,14 +18,14 @@ from junetts._errors import (
     UnknownVoiceError,
 )
 from junetts._failover import FailoverBackend
-from junetts._relay import HandoverRules
+from junetts._monitor import HealthMonitor
 from junetts._report import Attempt
-from junetts._utterance import Prosody
+from junetts._utterance import Prosody, Segment, Utterance
 from virtual_time import VIRTUAL_TIME
 
 SENTENCES = ["This is the first one. ", "This is the second one. ", "This is the third one. "]
 TEXT = "".join(SENTENCES)
-RULES = HandoverRules(first_audio_timeout_s=1, stall_timeout_s=1)
+RULES = Config().fallback
 
 
 @pytest.fixture
@@ -197,7 +198,7 @@ async def test_it_answers_for_its_backends() -> None:
             raise OSError("stuck")
 
     first, second, third = FakeBackend(name="a"), Stuck(name="b"), FakeBackend(name="c")
-    failover = FailoverBackend([first, second, third], rules=RULES)
+    failover = FailoverBackend([first, second, third], rules=RULES, monitor=HealthMonitor({}))
     assert failover.capabilities is first.capabilities
     assert (await failover.probe()).status == "ok"
     for one in (first, second, third):
@@ -226,3 +227,50 @@ async def test_a_source_error_is_not_the_backends_fault() -> None:
         with pytest.raises(InvalidRequestError):
             await tts.synthesize(iter([None]))  # type: ignore[arg-type]
     assert second.utterances == []
+
+
+def failover_of(*backends: FakeBackend, **settings: object) -> FailoverBackend:
+    """Several backends as one, without a client."""
+    monitor = HealthMonitor({one.name: one for one in backends}, random=lambda: 0.0)
+    return FailoverBackend(backends, rules=RULES, monitor=monitor, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+async def test_warming_up_succeeds_if_anyone_can() -> None:
+    """All are warmed, side by side; one alone has its own error, several have all of theirs."""
+    gone = BackendUnavailableError("gone")
+    well, ill = FakeBackend(name="well"), FakeBackend(refuses=gone, name="ill")
+    await failover_of(ill, well).warmup()
+    assert (ill.n_warmups, well.n_warmups) == (1, 1)
+    with pytest.raises(BackendUnavailableError) as caught:
+        await failover_of(ill).warmup()
+    assert caught.value is gone
+    other = FakeBackend(refuses=AuthenticationError("no"), name="other")
+    with pytest.raises(NoBackendAvailableError) as all_of_them:
+        await failover_of(ill, other).warmup()
+    assert [name for name, _ in all_of_them.value.reasons] == ["ill", "other"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("chance", "delay_s"), [(0.0, 0.25), (1.0, 0.125)])
+async def test_chance_decides_how_long_a_retry_waits(chance: float, delay_s: float) -> None:
+    """The randomness that was given, and nothing else; paces need not be known."""
+    backend = FakeBackend(refuses=BackendUnavailableError("gone"), name="one")
+    failover = failover_of(backend, random=lambda: chance)
+    segments = given(Segment(index=0, text="Some words."))
+
+    async def speak() -> int:
+        async with failover.speak(Utterance(), segments) as made:
+            return len([item async for item in made])
+
+    speaking = asyncio.create_task(speak())
+    await settled()
+    backend.refuses = None
+    assert await speaking == 4
+    assert asyncio.get_running_loop().time() == pytest.approx(delay_s)
+
+
+async def given(*segments: Segment) -> AsyncIterator[Segment]:
+    """Segments that are there."""
+    for segment in segments:
+        yield segment

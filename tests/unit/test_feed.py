@@ -313,3 +313,19 @@ async def test_a_megabyte_of_text() -> None:
     assert report.spoken_text + report.unspoken_text == text
     assert report.utf8_bytes == len(text)
     assert len(report.segments) < 20
+
+
+@pytest.mark.anyio
+async def test_after_the_end_no_text_moves_into_the_journal() -> None:
+    """Who waited for text when it was stopped gets none, and the report stays what it was."""
+    journal = Journal(8000)
+    feed = TextFeed(letters(), journal)
+    waiting = asyncio.create_task(feed.has_speech())
+    await settled(5)
+    feed._push(TEXT)
+    feed.stop()
+    before = (journal.segments(), feed.remaining)
+    assert not await waiting
+    assert (journal.segments(), feed.remaining) == before
+    with pytest.raises(StopAsyncIteration):
+        await anext(aiter(feed))

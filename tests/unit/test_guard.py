@@ -443,6 +443,57 @@ async def test_a_stall_is_late() -> None:
 
 
 @pytest.mark.anyio
+async def test_zeros_do_not_end_a_stall() -> None:
+    """A later segment that trickles in without a sound is late when its first sound would be."""
+    later = speaks(2)
+
+    async def perform(segment: Segment) -> AsyncIterator[BackendAudio]:
+        for _ in range(8 * segment.index):
+            await asyncio.sleep(0.5)
+            yield audio(segment, zeros(0.01))
+        async for item in later(segment):
+            yield item
+
+    loop = asyncio.get_running_loop()
+    utterance = Utterance(stall_timeout_s=2)
+    async with guarded(FakeBackend(perform), ("One two.", "Three."), utterance) as items:
+        began = loop.time()
+        pcm, error = await heard_before(items)
+        assert loop.time() - began == pytest.approx(2, abs=0.01)
+    assert pcm == tone_pcm() * 2
+    assert isinstance(error, BackendTimeoutError)
+
+
+@pytest.mark.anyio
+async def test_word_times_do_not_end_a_stall() -> None:
+    """Nor is it one if the listener takes long to come back for more."""
+
+    async def perform(segment: Segment) -> AsyncIterator[BackendAudio]:
+        yield audio(segment, tone_pcm(), words=WORDS)
+        for _ in range(5):
+            await asyncio.sleep(0.5)
+            yield audio(segment, words=WORDS)
+
+    waited_s = 0.0
+
+    async def listen(items: AsyncIterator[BackendAudio]) -> None:
+        nonlocal waited_s
+        while True:
+            began = loop.time()
+            try:
+                await anext(items)
+            finally:
+                waited_s += loop.time() - began
+            await asyncio.sleep(10)
+
+    loop = asyncio.get_running_loop()
+    async with guarded(FakeBackend(perform), utterance=Utterance(stall_timeout_s=2)) as items:
+        with pytest.raises(BackendTimeoutError):
+            await listen(items)
+    assert waited_s == pytest.approx(2, abs=0.01)
+
+
+@pytest.mark.anyio
 async def test_slow_but_steady_is_not_a_stall() -> None:
     """Each step has the whole of the time."""
     utterance = Utterance(stall_timeout_s=2)
@@ -546,7 +597,7 @@ async def test_a_header_per_segment() -> None:
 async def test_word_times_and_truncation_pass_through() -> None:
     """Word times come with their segment, and its end says whether it was truncated."""
     backend = FakeBackend(
-        yields(audio(0, words=WORDS), audio(0, tone_pcm(), words=WORDS), audio(0, end="truncated"))
+        yields(audio(0, tone_pcm(), words=WORDS), audio(0, words=WORDS), audio(0, end="truncated"))
     )
     async with guarded(backend) as items:
         got = await all_of(items)
@@ -562,6 +613,26 @@ def compressed(pcm: bytes) -> bytes:
     file = io.BytesIO()
     soundfile.write(file, np.frombuffer(pcm, "<i2"), RATE_HZ, format="FLAC")
     return file.getvalue()
+
+
+@pytest.mark.anyio
+async def test_word_times_follow_the_first_sound() -> None:
+    """A report begins a segment with its sound, and would forget what came before."""
+    segment = Segment(index=0, text="Hello there.")
+    given = [
+        audio(segment, words=WORDS[:0]),
+        audio(segment, words=WORDS),
+        audio(segment, zeros(0.1)),
+        audio(segment, tone_pcm()),
+        audio(segment, end="complete"),
+    ]
+    async with guarded(FakeBackend(yields(*given))) as items:
+        got = await all_of(items)
+    assert [(bool(item.data), item.words, item.end) for item in got] == [
+        (True, None, None),
+        (False, WORDS, None),
+        (False, None, "complete"),
+    ]
 
 
 @pytest.mark.anyio

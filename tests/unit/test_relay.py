@@ -117,6 +117,67 @@ async def test_between_sentences_giving_up_is_not_needed() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_sentence_of_which_nothing_was_heard_is_not_interrupted() -> None:
+    """Though its words were told: ``on_partial`` is about what was heard."""
+
+    async def tells_words(segment: Segment) -> AsyncIterator[BackendAudio]:
+        if segment.index:
+            yield audio(segment, words=())
+            raise GONE
+        async for item in speaks()(segment):
+            yield item
+
+    first, second = FakeBackend(tells_words, name="first"), FakeBackend(name="second")
+    async with client(first, second, fallback={"on_partial": "fail"}) as tts:
+        report = await report_of(tts)
+    assert report.spoken_text == TEXT
+    assert report.audio_s == pytest.approx(3 * SENTENCE_S)
+
+
+@pytest.mark.anyio
+async def test_a_sentence_that_was_cut_short_is_not_spoken_again() -> None:
+    """Its backend ran into its limit; the next one would, too."""
+
+    async def cuts_short(segment: Segment) -> AsyncIterator[BackendAudio]:
+        if segment.index:
+            raise GONE
+        yield audio(segment, tone_pcm())
+        yield audio(segment, end="truncated")
+
+    first, second = FakeBackend(cuts_short, name="first"), FakeBackend(name="second")
+    async with client(first, second) as tts:
+        stream = tts.stream(TEXT)
+        async for _ in stream:
+            pass
+    assert second.given == SENTENCES[1:]
+    assert stream.report.outcome == "truncated"
+    assert [segment.state for segment in stream.report.segments] == [
+        "truncated",
+        "spoken",
+        "spoken",
+    ]
+
+
+@pytest.mark.anyio
+async def test_a_segment_may_be_silent() -> None:
+    """A tag need not be heard; what follows it may break off like anything else."""
+
+    async def laughs_in_silence(segment: Segment) -> AsyncIterator[BackendAudio]:
+        if "laugh" not in segment.text:
+            yield audio(segment, tone_pcm())
+        if segment.index == 2:
+            raise GONE
+        yield audio(segment, end="complete")
+
+    first, second = FakeBackend(laughs_in_silence, name="first"), FakeBackend(name="second")
+    async with client(first, second) as tts:
+        report = await report_of(tts, f"{SENTENCES[0]}\n\n[laugh]\n\n{SENTENCES[2]}")
+    assert first.given[1].strip() == "[laugh]"
+    assert second.given == [SENTENCES[2]]
+    assert report.outcome == "complete"
+
+
+@pytest.mark.anyio
 async def test_a_stall_is_a_failure_where_another_could_take_over() -> None:
     """The listener waits for the short deadline, not for patience."""
     loop = asyncio.get_running_loop()
@@ -275,6 +336,44 @@ async def test_there_is_no_click_at_the_seam() -> None:
     assert np.abs(np.diff(samples)).max() <= 20_000 // int(TAIL_S * RATE_HZ) + 1
     assert samples[:800].tolist() == [20_000] * 800
     assert samples[-760:].tolist() == [20_000] * 760
+
+
+@pytest.mark.anyio
+async def test_between_sentences_there_is_nothing_to_fade() -> None:
+    """What follows a finished sentence is heard as it was made, from its first sample."""
+    loud = np.full(800, 20_000, "<i2").tobytes()
+
+    async def plays(segment: Segment) -> AsyncIterator[BackendAudio]:
+        yield audio(segment, loud)
+        yield audio(segment, end="complete")
+
+    async def ends(segment: Segment) -> AsyncIterator[BackendAudio]:
+        if segment.index:
+            raise GONE
+        async for item in plays(segment):
+            yield item
+
+    backends = FakeBackend(ends, name="first"), FakeBackend(plays, name="second")
+    async with client(*backends, fallback={"match_loudness": False}) as tts:
+        speech = await tts.synthesize(TEXT)
+    assert len(speech.report.handovers) == 1
+    assert speech.pcm == 3 * loud
+
+
+@pytest.mark.anyio
+async def test_a_fade_after_a_fade_begins_where_sound_is() -> None:
+    """A second voice that breaks off while it fades in fades out from what was heard of it."""
+    loud = np.full(20, 20_000, "<i2").tobytes()
+
+    async def breaks_off(segment: Segment) -> AsyncIterator[BackendAudio]:
+        yield audio(segment, loud)
+        raise GONE
+
+    backends = [FakeBackend(breaks_off, name=name) for name in "ab"]
+    async with client(*backends, FakeBackend(name="c")) as tts:
+        speech = await tts.synthesize("One sentence.")
+    samples = np.frombuffer(speech.pcm, "<i2").astype(int)[: 20 + 40 + 20 + 40]
+    assert np.abs(np.diff(samples)).max() <= 20_000 // int(TAIL_S * RATE_HZ) + 1
 
 
 @pytest.mark.anyio

@@ -15,6 +15,7 @@ from fakes import RATE_HZ, FakeBackend, audio, breaks, client, hangs, settled, s
 from junetts import _speaking
 from junetts._backend import BackendAudio, Capabilities
 from junetts._errors import BackendUnavailableError, JuneTtsError, SynthesisInterruptedError
+from junetts._events import HandedOver
 from junetts._report import Handover, WordTime
 from junetts._speaking import Speaking
 from junetts._utterance import Segment, Utterance
@@ -58,6 +59,28 @@ async def test_nothing_is_made_after_leaving() -> None:
 
 
 @pytest.mark.anyio
+async def test_leaving_stops_even_a_backend_that_never_waits() -> None:
+    """Which no cancellation reaches: what it makes would fill the time of everybody else."""
+
+    async def perform(segment: Segment) -> AsyncIterator[BackendAudio]:
+        for _ in range(1000):
+            yield audio(segment, tone_pcm())
+        yield audio(segment, end="complete")
+
+    backend = FakeBackend(perform)
+    async with client(backend, ahead_s=0.5) as tts:
+        stream = tts.stream(TEXT)
+        for _ in range(3):
+            await anext(stream)
+        await settled()
+        await anext(stream)  # there is room again, of which the work has not yet been told
+        made, report = backend.n_bytes, stream.report
+        await stream.aclose()
+        assert backend.n_bytes <= made + 2 * len(tone_pcm())
+        assert stream.report.rtf == report.rtf
+
+
+@pytest.mark.anyio
 async def test_the_report_prices_what_was_spoken() -> None:
     """Each backend's price counts for the bytes of the segments it began."""
     priced = FakeBackend(
@@ -83,6 +106,20 @@ async def test_times_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
         speech = await stream.collect()
     assert speech.report.ttfa_s == pytest.approx(0.5)
     assert speech.report.rtf == pytest.approx(1.5 / 0.3)
+
+
+@pytest.mark.anyio
+async def test_waiting_for_a_listener_is_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is the wait after the last audio, during which the report stays what it is."""
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr("junetts._speaking.time.perf_counter", loop.time)
+    backend = FakeBackend(speaks(4, pause_s=0.1))
+    async with client(backend, ahead_s=0.1) as tts:
+        stream = tts.stream("One sentence.")
+        async for _ in stream:
+            await asyncio.sleep(5)
+            assert stream.report.rtf == pytest.approx(1.0)
+        assert stream.report.rtf == pytest.approx(1.0)
 
 
 @pytest.mark.anyio
@@ -170,7 +207,7 @@ async def test_handovers_are_entered() -> None:
     handover = Handover(from_backend="a", to_backend="b", segment=1, reason="gone")
     observe = speaking._utterance.observe
     assert observe is not None
-    observe(handover)
+    observe(HandedOver(utterance=0, handover=handover))
     assert speaking.report.handovers == (handover,)
 
 

@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 import anyio
 import httpx
@@ -24,6 +25,7 @@ from junetts._errors import (
     UsageError,
 )
 from junetts._fishwire.refusals import cause_to_show, refusal, server_words, without_secrets
+from junetts.backends._server_client import RenewedClient
 from junetts.backends._tls import shared_tls
 
 KEEP_ALIVE_S = 4.0  # the server hangs up after 5 s without a request: be sooner
@@ -51,7 +53,8 @@ class ServerLink:
         self._secrets = (section.api_key,)
         self.url = section.url.rstrip("/").removesuffix("/v1/tts")
         self._connect_timeout_s = section.connect_timeout_s
-        self._client = self._build_client(section.api_key.get_secret_value(), tls)
+        key = section.api_key.get_secret_value()
+        self._client = RenewedClient(partial(self._build_client, key, tls))
 
     def _build_client(self, key: str, tls: ssl.SSLContext | None) -> httpx.AsyncClient:
         is_plain = self.url.startswith("http:")

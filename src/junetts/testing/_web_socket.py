@@ -12,6 +12,8 @@ from websockets.http11 import Request, Response
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from junetts.testing._listener import reset, vanish
+
 READ_BYTES = 65_536
 MAX_MESSAGE_BYTES = 256 * 2**20  # references may be large; it is only a test
 
@@ -109,7 +111,11 @@ class WebSocket:
 
     def abort(self) -> None:
         """Reset the TCP connection; what was not read is lost."""
-        self._writer.transport.abort()
+        reset(self._writer)
+
+    async def vanish(self) -> None:
+        """Neither read nor write any more, nor say so; never returns."""
+        await vanish()
 
     def _request(self, head: bytes) -> Request:
         self._protocol.receive_data(head)

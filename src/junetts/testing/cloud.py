@@ -13,16 +13,14 @@ from typing import Self
 import h11
 from anyio.from_thread import start_blocking_portal
 
+from junetts.testing._cloud_audio import AudioScript, AudioSource, Pace
+from junetts.testing._cloud_faults import faulty_sessions
 from junetts.testing._cloud_rest import RestExchange, RestRequest
-from junetts.testing._listener import Listener
+from junetts.testing._door import Door, DoorLine
+from junetts.testing._fault_plan import FaultPlan
+from junetts.testing._listener import Listener, abort
 from junetts.testing._web_socket import PeerLeftError, WebSocket
-from junetts.testing.cloud_session import (
-    AudioScript,
-    AudioSource,
-    CloudSession,
-    Pace,
-    ReceivedRequest,
-)
+from junetts.testing.cloud_session import CloudSession, ReceivedRequest
 
 LIVE_PATH = "/v1/tts/live"
 TTS_PATH = "/v1/tts"
@@ -68,6 +66,8 @@ class CloudServer:
         pace: awaited before each audio event; hold it back to hold back audio.
         script: what happens on a socket, an async function of its `CloudSession`; by default
             it behaves as the cloud does.
+        faults: what goes wrong and when; all else is as the cloud does it. With a script,
+            only those count that strike before it, at the door.
         doorman: asked before each handshake and REST call; may answer with a `Refusal`.
         credit: what the account has left, in USD; None takes the route away.
         tls: serves ``wss`` and ``https``.
@@ -86,6 +86,7 @@ class CloudServer:
         frame_bytes: int = 4096,
         pace: Pace | None = None,
         script: Script | None = None,
+        faults: FaultPlan | None = None,
         doorman: Doorman | None = None,
         credit: str | None = "12.50",
         tls: ssl.SSLContext | None = None,
@@ -95,14 +96,18 @@ class CloudServer:
         self.n_open = 0
         self._keys = keys
         self._audio = AudioScript(source=audio, frame_bytes=frame_bytes, pace=pace)
-        self._script: Script = CloudSession.answer if script is None else script
+        self._listener = Listener(self._serve, tls=tls)
+        self._door = Door(faults, self._listener)
+        self._script: Script = script or (
+            CloudSession.answer if faults is None else faulty_sessions(faults, self._door)
+        )
         self._doorman = doorman
         self._credit = credit
-        self._listener = Listener(self._serve, tls=tls)
         self._sockets: set[WebSocket] = set()
 
     async def __aenter__(self) -> Self:
         await self._listener.start()
+        self._door.begin()
         return self
 
     async def __aexit__(
@@ -116,6 +121,10 @@ class CloudServer:
     async def aclose(self) -> None:
         """Reset all connections and stop listening."""
         await self._listener.aclose()
+
+    async def mend(self) -> None:
+        """Let clients in again, if a fault of the plan keeps them out."""
+        await self._door.open()
 
     @contextmanager
     def in_thread(self) -> Iterator[Self]:
@@ -153,7 +162,9 @@ class CloudServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
-            if b"\r\nupgrade: websocket" in head.lower():
+            if not await self._door.admits(DoorLine(reader, writer)):
+                pass
+            elif b"\r\nupgrade: websocket" in head.lower():
                 await self._serve_socket(WebSocket(reader, writer), head)
             else:
                 await self._serve_rest(RestExchange(reader, writer), head)
@@ -162,7 +173,7 @@ class CloudServer:
         except (PeerLeftError, OSError, asyncio.IncompleteReadError, h11.ProtocolError):
             pass  # what a client does to its connection is its own affair
         finally:
-            writer.transport.abort()
+            abort(writer)
 
     async def _serve_socket(self, socket: WebSocket, head: bytes) -> None:
         knock = _knock(head)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from junetts._fishwire.codec import decode, encode
 from junetts._fishwire.events import (
-    AlignedText,
-    Alignment,
     Audio,
     Error,
     Event,
@@ -20,14 +17,11 @@ from junetts._fishwire.events import (
     Stop,
     Text,
 )
-from junetts.testing._tone import SECONDS_PER_CHARACTER, encoded, speech_like
+from junetts.testing._cloud_audio import AudioScript
 from junetts.testing._web_socket import WebSocket
 
 AfterFinish = Literal["reuse", "close", "drop"]
-AudioSource = bytes | Callable[[str, Mapping[str, object]], bytes]
-Pace = Callable[[], Awaitable[object]]
 
-DEFAULT_RATES = {"opus": 48_000}
 WITH_TIMESTAMP = "/with-timestamp"
 
 
@@ -57,58 +51,6 @@ class ReceivedRequest:
     def text(self) -> str:
         """All text so far."""
         return "".join(self.texts)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AudioScript:
-    """What the server says to a text, and in which portions.
-
-    Attributes:
-        source: bytes for every text, or a function of the text and the request; None is
-            speech-like sound in the format and at the rate that the request asks for.
-        frame_bytes: size of one audio event.
-        pace: awaited before each audio event, so that a test can hold them back.
-    """
-
-    source: AudioSource | None = None
-    frame_bytes: int = 4096
-    pace: Pace | None = None
-
-    def audio(self, text: str, request: Mapping[str, object]) -> bytes:
-        """The audio for a text."""
-        if callable(self.source):
-            return self.source(text, request)
-        if self.source is not None:
-            return self.source
-        container, rate = str(request.get("format", "mp3")), sample_rate_of(request)
-        pcm = speech_like(text, sample_rate=rate)
-        return encoded(pcm, sample_rate=rate, container=container)
-
-    def frames(self, audio: bytes) -> list[bytes]:
-        """The audio in portions."""
-        return [audio[i : i + self.frame_bytes] for i in range(0, len(audio), self.frame_bytes)]
-
-
-def sample_rate_of(request: Mapping[str, object]) -> int:
-    """The rate that a request asks for or gets without asking."""
-    rate = request.get("sample_rate")
-    return rate if isinstance(rate, int) else DEFAULT_RATES.get(str(request.get("format")), 44_100)
-
-
-def alignment(text: str, *, heard: float) -> Alignment:
-    """The words that end within the first ``heard`` of a text, as `speech_like` times them."""
-    start = len(text) - len(text.lstrip())
-    words = [
-        AlignedText(
-            text=match.group(),
-            start_s=(match.start() - start) * SECONDS_PER_CHARACTER,
-            end_s=(match.end() - start) * SECONDS_PER_CHARACTER,
-        )
-        for match in re.finditer(r"\S+", text)
-    ]
-    duration_s = len(text.strip()) * SECONDS_PER_CHARACTER
-    known = tuple(word for word in words if word.end_s <= heard * duration_s + 1e-9)
-    return Alignment(segments=known, audio_duration_s=heard * duration_s)
 
 
 class CloudSession:
@@ -196,14 +138,23 @@ class CloudSession:
 
     async def speak(self, text: str) -> None:
         """Send the scripted audio for a text, with word times on the path that has them."""
-        request = self._request().request
-        frames = self._script.frames(self._script.audio(text, request))
-        for i, frame in enumerate(frames):
-            if self._script.pace is not None:
-                await self._script.pace()
-            await self.send(self._audio(frame, text, heard=i / len(frames)))
+        for event in self.audio_of(text):
+            await self.send_paced(event)
+
+    def audio_of(self, text: str) -> list[Audio]:
+        """The audio events for a text, as scripted."""
+        frames = self._script.frames(self._script.audio(text, self._request().request))
+        n = len(frames)
+        events = [self._audio(frame, text, heard=i / n) for i, frame in enumerate(frames)]
         if self.path.endswith(WITH_TIMESTAMP):  # the last correction comes without audio
-            await self.send(self._audio(b"", text, heard=1.0))
+            events.append(self._audio(b"", text, heard=1.0))
+        return events
+
+    async def send_paced(self, event: Audio) -> None:
+        """Send an audio event when it is time for it."""
+        if event.audio and self._script.pace is not None:
+            await self._script.pace()
+        await self.send(event)
 
     async def answer(self, *, after_finish: AfterFinish = "reuse") -> None:
         """Behave as the cloud does until the client leaves, or hangs up after ``finish``."""
@@ -227,17 +178,26 @@ class CloudSession:
         """Reset the connection."""
         self._socket.abort()
 
-    async def _answer_one(self) -> None:
+    async def vanish(self) -> None:
+        """Neither read nor write any more, nor say so; never returns."""
+        await self._socket.vanish()
+
+    async def receive_portion(self) -> tuple[str, bool]:
+        """Text that is to be spoken now, and whether it is the session's last."""
         unspoken = ""
         async for event in self:
             if isinstance(event, Text):
                 unspoken += event.text
             if isinstance(event, (Flush, Stop)) or len(unspoken) >= self._chunk_length():
-                await self.speak(unspoken)
-                unspoken = ""
-            if isinstance(event, Stop):
-                await self.finish()
-                return
+                return unspoken, isinstance(event, Stop)
+        raise AssertionError("a session's events have no end but the client's leaving")
+
+    async def _answer_one(self) -> None:
+        is_last = False
+        while not is_last:
+            text, is_last = await self.receive_portion()
+            await self.speak(text)
+        await self.finish()
 
     def _audio(self, frame: bytes, text: str, *, heard: float) -> Audio:
         if not self.path.endswith(WITH_TIMESTAMP):
@@ -245,7 +205,7 @@ class CloudSession:
         return Audio(
             audio=frame,
             content=text,
-            alignment=alignment(text, heard=heard),
+            alignment=self._script.alignment(text, heard=heard),
             chunk_seq=0,
             chunk_audio_offset_s=0.0,
         )

@@ -13,7 +13,10 @@ import h11
 from anyio.from_thread import start_blocking_portal
 
 from junetts._utterance import ReferenceClip
+from junetts.testing._door import Door, DoorLine
+from junetts.testing._fault_plan import FaultPlan
 from junetts.testing._listener import Listener
+from junetts.testing._server_faults import faulty_calls
 from junetts.testing._server_routes import Arrival, Audio, FishRoutes, References
 from junetts.testing.server_call import HttpConnection, ServerAnswer, ServerCall
 
@@ -35,6 +38,8 @@ class FishServer:
         chunk_bytes: size of one HTTP chunk of audio; by default all in one, as fish-speech does.
         script: what happens to a request, an async function of its `ServerCall`; by default
             it is answered as fish-speech does.
+        faults: what goes wrong and when; all else is as fish-speech does it. With a script,
+            only those count that strike before it, at the door.
         tls: serves ``https``.
 
     Attributes:
@@ -52,6 +57,7 @@ class FishServer:
         audio: Audio | None = None,
         chunk_bytes: int | None = None,
         script: Script | None = None,
+        faults: FaultPlan | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         clip = ReferenceClip(audio=b"a recording", text="its words")
@@ -62,13 +68,17 @@ class FishServer:
         self._routes = FishRoutes(
             api_key=api_key, audio=audio, chunk_bytes=chunk_bytes, references=self.references
         )
-        self._script: Script = ServerCall.answer if script is None else script
         self._listener = Listener(self._serve, tls=tls)
+        self._door = Door(faults, self._listener)
+        self._script: Script = script or (
+            ServerCall.answer if faults is None else faulty_calls(faults, self._door)
+        )
         self._one_at_a_time = asyncio.Lock()
         self._n_under_way = 0
 
     async def __aenter__(self) -> Self:
         await self._listener.start()
+        self._door.begin()
         return self
 
     async def __aexit__(
@@ -82,6 +92,10 @@ class FishServer:
     async def aclose(self) -> None:
         """Drop all connections and stop listening."""
         await self._listener.aclose()
+
+    async def mend(self) -> None:
+        """Let clients in again, if a fault of the plan keeps them out."""
+        await self._door.open()
 
     @contextmanager
     def in_thread(self) -> Iterator[Self]:
@@ -116,7 +130,10 @@ class FishServer:
         self.n_open += 1
         try:
             while (received := await connection.receive()) is not None:
-                await self._handle(connection, *received)
+                call = ServerCall(connection, *received, respond=self._respond)
+                await self._handle(call, DoorLine(reader, writer))
+                if connection.is_left_hanging:
+                    await connection.vanish()
             await connection.close()
         except (OSError, h11.ProtocolError):
             pass  # what a client does to its connection is its own affair
@@ -125,15 +142,15 @@ class FishServer:
             self.n_open -= 1
             self._listener.notify()
 
-    async def _handle(self, connection: HttpConnection, head: h11.Request, body: bytes) -> None:
-        call = ServerCall(connection, head, body, respond=self._respond)
+    async def _handle(self, call: ServerCall, line: DoorLine) -> None:
         self.calls.append(call)
         self._n_under_way += 1
         self.most_at_once = max(self.most_at_once, self._n_under_way)
         self._listener.notify()
         try:
-            async with self._one_at_a_time:
-                await self._script(call)
+            if await self._door.admits(line):
+                async with self._one_at_a_time:
+                    await self._script(call)
         finally:
             self._n_under_way -= 1
             self._listener.notify()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,9 +12,9 @@ import h11
 from junetts._errors import InvalidRequestError
 from junetts._fishwire.server_encoding import decode
 from junetts._fishwire.server_request import ServerRequest
+from junetts.testing._listener import abort, reset, vanish
 
 READ_BYTES = 65_536
-_LINGER_NOT = struct.pack("ii", 1, 0)  # close with a reset instead of a farewell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +42,7 @@ class HttpConnection:
         self._reader = reader
         self._writer = writer
         self._http = h11.Connection(h11.SERVER)
+        self.is_left_hanging = False
 
     async def receive(self) -> tuple[h11.Request, bytes] | None:
         """The next request and its body; None if the client has no more."""
@@ -87,19 +86,20 @@ class HttpConnection:
 
     def reset(self) -> None:
         """Reset the TCP connection."""
-        peer = self._writer.get_extra_info("socket")
-        if peer is not None:
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
-        self._writer.transport.abort()
+        reset(self._writer)
 
     def abort(self) -> None:
         """Release the connection, whatever its state."""
-        self._writer.transport.abort()
+        abort(self._writer)
 
     async def until_left(self) -> None:
         """Wait until the client hangs up."""
         while await self._reader.read(READ_BYTES):
             pass
+
+    async def vanish(self) -> None:
+        """Neither read nor write any more, nor say so; never returns."""
+        await vanish()
 
 
 class ServerCall:
@@ -142,9 +142,13 @@ class ServerCall:
         except InvalidRequestError:
             return None
 
+    def usual_answer(self) -> ServerAnswer:
+        """What fish-speech would answer."""
+        return self._respond(self)
+
     async def answer(self, answer: ServerAnswer | None = None) -> None:
         """Answer in full; by default what fish-speech would answer."""
-        answer = answer or self._respond(self)
+        answer = answer or self.usual_answer()
         await self.begin(answer.status, answer.headers)
         await self.send(*answer.chunks)
         if answer.is_cut_off:
@@ -179,6 +183,13 @@ class ServerCall:
     def reset(self) -> None:
         """Reset the TCP connection; the client may lose what it had not read."""
         self._connection.reset()
+
+    def vanish(self) -> None:
+        """Have the server neither read nor write any more on this connection, nor say so.
+
+        That begins when the script returns, so that it can serve others.
+        """
+        self._connection.is_left_hanging = True
 
     async def until_left(self) -> None:
         """Say nothing more until the client hangs up."""

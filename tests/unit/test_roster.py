@@ -1,0 +1,155 @@
+"""Whose turn it is, and who gets another."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from junetts._errors import (
+    AuthenticationError,
+    BackendTimeoutError,
+    BackendUnavailableError,
+    InvalidRequestError,
+    JuneTtsError,
+    QuotaError,
+    RateLimitedError,
+    RequestRejectedError,
+    UnknownVoiceError,
+)
+from junetts._roster import Roster, Turn
+
+GONE = BackendUnavailableError("gone")
+
+
+def roster(
+    *names: str, down: str = "", tries: int = 2, substitutes: bool = False, chance: float = 0.0
+) -> Roster:
+    """A roster that has begun."""
+    made = Roster(
+        names,
+        is_ready=lambda name: name not in down,
+        tries=tries,
+        max_wait_s=30.0,
+        substitutes=substitutes,
+        random=lambda: chance,
+    )
+    made.begin()
+    return made
+
+
+def played(made: Roster, error: JuneTtsError, *, was_hurried: bool = True) -> list[str]:
+    """Everyone who has a turn, if each fails with this error and the clock follows."""
+    now, names = 0.0, []
+    while (turn := made.take(now=now)) is not None:
+        now = max(now, turn.not_before)
+        names.append(turn.backend + ("*" if turn.in_own_voice else ""))
+        made.failed(turn, error, now=now, was_hurried=was_hurried)
+    return names
+
+
+def test_everyone_has_a_first_turn_before_anyone_has_a_second() -> None:
+    """The next backend at once; the same again only when all had their turn."""
+    assert played(roster("a", "b", "c"), GONE) == ["a", "b", "c", "a", "b", "c"]
+
+
+def test_the_number_of_tries_is_what_was_set() -> None:
+    """Three tries are three turns, one is one."""
+    assert played(roster("a", tries=3), GONE) == ["a"] * 3
+    assert played(roster("a", "b", tries=1), GONE) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AuthenticationError("401"),
+        QuotaError("402"),
+        RequestRejectedError("422"),
+        InvalidRequestError("400"),
+        UnknownVoiceError("who"),
+        BackendUnavailableError("never", retryable=False),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_a_retry_cannot_help_is_not_retried(error: JuneTtsError) -> None:
+    """Neither a refused key, nor an empty account, nor a wrong request."""
+    assert played(roster("a", "b"), error) == ["a", "b"]
+
+
+def test_who_had_all_the_patience_is_not_given_it_again() -> None:
+    """A short deadline may have been too short; a long one was not."""
+    late = BackendTimeoutError("late")
+    assert played(roster("a"), late, was_hurried=True) == ["a", "a"]
+    assert played(roster("a"), late, was_hurried=False) == ["a"]
+
+
+def test_who_is_down_is_the_last_resort() -> None:
+    """Behind those who are well and behind their quick retries, but not given up."""
+    made = roster("a", "b", down="a")
+    assert made.has_relief
+    first = made.take(now=0.0)
+    assert (first, made.has_relief) == (Turn(backend="b"), False)
+    again = made.failed(first, GONE, now=0.0, was_hurried=False)
+    assert again == Turn(backend="b", number=2, not_before=0.25)
+    assert made.take(now=0.0) == again
+    last = made.take(now=0.25)
+    assert last == Turn(backend="a", is_last_resort=True)
+    assert made.take(now=0.25) is None
+
+
+def test_a_long_wait_is_worse_than_a_last_resort() -> None:
+    """Who asked to be left alone for longer comes after one that is down."""
+    made = roster("a", "b", down="b")
+    first = made.take(now=0.0)
+    assert first is not None
+    made.failed(first, RateLimitedError("429", retry_after_s=5.0), now=0.0, was_hurried=True)
+    assert made.take(now=0.0) == Turn(backend="b", is_last_resort=True)
+    assert made.take(now=0.0) == Turn(backend="a", number=2, not_before=5.0)
+
+
+def test_a_wait_beyond_all_patience_is_not_begun() -> None:
+    """A server that wants an hour of peace is not waited for."""
+    made = roster("a")
+    first = made.take(now=0.0)
+    assert first is not None
+    busy = RateLimitedError("429", retry_after_s=3600.0)
+    assert made.failed(first, busy, now=0.0, was_hurried=False) is None
+    assert made.take(now=0.0) is None
+
+
+def test_another_voice_comes_after_everything_else() -> None:
+    """Those who do not know the voice may speak in their own, if that is allowed, once."""
+    made = roster("a", "b", down="b", substitutes=True)
+    assert played(made, UnknownVoiceError("who")) == ["a", "b", "a*", "b*"]
+    made = roster("a", "b", substitutes=True)
+    first = made.take(now=0.0)
+    assert first is not None
+    made.failed(first, UnknownVoiceError("who"), now=0.0, was_hurried=True)
+    assert played(made, GONE) == ["b", "b", "a*", "a*"]
+
+
+def test_who_broke_off_is_out_until_readmitted() -> None:
+    """It has no turn in the next round, nor a retry of the last."""
+    made = roster("a", "b", "c")
+    made.broke_off("a")
+    made.begin()
+    assert made.admitted == ("b", "c")
+    assert played(made, GONE) == ["b", "c", "b", "c"]
+    assert made.preferred_to("c") == ("a", "b")
+    made.readmit("a")
+    made.begin()
+    assert made.admitted == ("a", "b", "c")
+
+
+@given(st.integers(1, 5), st.integers(1, 4), st.sets(st.integers(0, 4)), st.floats(0, 1))
+def test_turns_are_bounded_and_in_order(
+    n_backends: int, tries: int, down: set[int], chance: float
+) -> None:
+    """Each has exactly its tries, and those who are well begin in the order of preference."""
+    names = [str(n) for n in range(n_backends)]
+    who_is_down = "".join(map(str, down))
+    made = roster(*names, down=who_is_down, tries=tries, chance=chance)
+    turns = played(made, GONE)
+    assert sorted(turns) == sorted(names * tries)
+    well = [name for name in names if name not in who_is_down]
+    assert turns[: len(well)] == well
