@@ -7,6 +7,7 @@ import math
 from array import array
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from junetts import TTS
 from junetts._audio import AudioFormat
@@ -81,6 +82,8 @@ def breaks(error: BaseException, *, segment: int = 0, after: int = 1) -> Perform
         if given.index == segment:
             for _ in range(after):
                 yield audio(given, tone_pcm())
+            if isinstance(error, JuneTtsError):
+                error.backend = None  # the same error may have been another fake's before
             raise error
         async for item in speaks()(given):
             yield item
@@ -152,7 +155,7 @@ class FakeBackend:
         self, utterance: Utterance, segments: AsyncIterable[Segment]
     ) -> AsyncIterator[AsyncIterator[BackendAudio]]:
         """Follow the script."""
-        self.utterances.append(utterance)
+        self.utterances.append(replace(utterance, observe=None))
         self.n_open += 1
         made = self._made(segments)
         try:

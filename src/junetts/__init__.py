@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         BreakerClosed,
         BreakerHalfOpened,
         BreakerOpened,
+        BrokeOff,
         Event,
         Finished,
         FirstAudio,
@@ -78,6 +79,7 @@ __all__ = [
     "BreakerClosed",
     "BreakerHalfOpened",
     "BreakerOpened",
+    "BrokeOff",
     "Capabilities",
     "CheckpointError",
     "Config",
@@ -130,7 +132,7 @@ _HOMES = {
     "_config": ("Config",),
     "_events": (
         *("AttemptFailed", "BackendChosen", "BreakerClosed", "BreakerHalfOpened"),
-        *("BreakerOpened", "Event", "Finished", "FirstAudio", "HandedOver", "Hedged"),
+        *("BreakerOpened", "BrokeOff", "Event", "Finished", "FirstAudio", "HandedOver", "Hedged"),
         *("Retrying", "VoiceSubstituted"),
     ),
     "_report": (

@@ -21,6 +21,7 @@ class Capabilities:
     Attributes:
         sample_rate: of the audio that it produces, in Hz.
         formats: media types or container names that it may send.
+        voice: the configured one, which speaks where none is asked for; None is the model's own.
         voice_ids: it knows voices by name.
         cloning: it can imitate a recording.
         speed: it can change pace.
@@ -34,6 +35,7 @@ class Capabilities:
 
     sample_rate: int
     formats: tuple[str, ...] = ("pcm",)
+    voice: str | None = None
     voice_ids: bool = False
     cloning: bool = False
     speed: bool = False

@@ -20,6 +20,7 @@ from junetts._backend import BackendAudio
 from junetts._client import TTS, ConfigSource, check_timeout
 from junetts._config import BACKEND_NAMES
 from junetts._errors import UsageError
+from junetts._events import Event
 from junetts._feed import Text, check_text
 from junetts._report import SpeechReport
 from junetts._speaking import Speaking, running_loop
@@ -40,17 +41,23 @@ def stream(
     backend: str | None = None,
     language: str | None = None,
     timeout_s: float | None = None,
+    on_event: Callable[[Event], None] | None = None,
 ) -> SpeechStream:
     """Speak; iterate over the result, with ``for`` or ``async for``, to hear it.
 
     A client of its own, in a thread of its own, lives as long as the stream is iterated.
     Arguments as for `TTS` and `TTS.stream`. Nothing is sent before the first iteration.
+
+    ``on_event`` is told of this call alone, breakers included, for they last as long as its
+    client. It is called in the thread that runs the event loop, not in the caller's; every event
+    has been told when the stream has ended or is closed.
     """
     check_text(text)
     check_timeout(timeout_s)
-    tts = TTS(config)
+    tts = TTS(config, on_event=on_event)
     if backend in BACKEND_NAMES and not tts.config.backends:
-        tts = TTS(config, backends=[backend])  # named: nothing needs to be found out
+        # Named: nothing needs to be found out.
+        tts = TTS(config, on_event=on_event, backends=[backend])
 
     def start() -> Speaking:
         return tts.begin(
@@ -76,6 +83,7 @@ def synthesize(
     backend: str | None = None,
     language: str | None = None,
     timeout_s: float | None = None,
+    on_event: Callable[[Event], None] | None = None,
 ) -> Speech:
     """Speak and return all of the audio; arguments as for `stream`.
 
@@ -93,6 +101,7 @@ def synthesize(
         backend=backend,
         language=language,
         timeout_s=timeout_s,
+        on_event=on_event,
     )
     with speaking:
         return speaking.collect_blocking()
@@ -150,6 +159,11 @@ class ThreadSource:
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._unstarted = _unstarted_report(text, tts.config.sample_rate)
+
+    @property
+    def number(self) -> int:
+        """The utterance's number: the client speaks no other."""
+        return 1 if self._speaking is None else self._speaking.number
 
     @property
     def report(self) -> SpeechReport:
@@ -228,12 +242,16 @@ class ThreadSource:
                 self._portal = self._stack.enter_context(start_blocking_portal("asyncio"))
                 try:
                     self._stack.enter_context(self._portal.wrap_async_context_manager(self._tts))
-                    self._speaking = self._portal.call(self._start)
+                    self._portal.call(self._begin)
                 except BaseException:
                     self._unstarted = replace(self._unstarted, outcome="failed")
                     self._stack.close()
                     raise
             return self._speaking
+
+    def _begin(self) -> None:
+        """Begin the work, in its loop: a listener that is told of it may already cancel it."""
+        self._speaking = self._start()
 
     @property
     def _running(self) -> BlockingPortal:
@@ -242,12 +260,19 @@ class ThreadSource:
 
     def flush(self) -> None:
         """Speak what is buffered."""
-        if self._speaking is not None and not self._closed.is_set():
+        if self._speaking is None or self._closed.is_set():
+            return
+        if self._speaking.is_in_its_loop():
+            self._speaking.flush()
+        else:
             self._running.call(self._speaking.flush)
 
     def cancel(self) -> None:
-        """Stop at once and release the thread."""
-        self.close()
+        """Stop at once and release the thread; a listener in that thread does not wait for it."""
+        if self._speaking is not None and self._speaking.is_in_its_loop():
+            self.abandon()
+        else:
+            self.close()
 
     def abandon(self) -> None:
         """`close`, from wherever the garbage collector runs; no event loop is held up by it."""

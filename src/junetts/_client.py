@@ -18,7 +18,7 @@ from junetts._assembly import Wiring
 from junetts._backend import Health, TtsBackend
 from junetts._config import Config, resolve
 from junetts._errors import InvalidRequestError, UsageError
-from junetts._events import Event
+from junetts._events import Event, log_line
 from junetts._feed import Text, check_text
 from junetts._speaking import Speaking, running_loop
 from junetts._stream import LoopSource, SpeechStream
@@ -249,6 +249,8 @@ class TTS:
             self._speaking.discard(speaking)
 
     def _tell(self, event: Event) -> None:
+        if (line := log_line(event)) is not None:
+            _logger.info(line)
         if self._on_event is None:
             return
         try:
@@ -289,7 +291,7 @@ class TTS:
 
 def check_listener(listener: object) -> Callable[[Event], None] | None:
     """Refuse a listener that cannot be called, or whose calls would come to nothing."""
-    if listener is None or (callable(listener) and not iscoroutinefunction(listener)):
+    if listener is None or (callable(listener) and not _is_async(listener)):
         return listener
     raise InvalidRequestError(
         f"on_event must be a plain function of one event, not {_kind(listener)}",
@@ -298,7 +300,12 @@ def check_listener(listener: object) -> Callable[[Event], None] | None:
 
 
 def _kind(value: object) -> str:
-    return "a coroutine function" if iscoroutinefunction(value) else type(value).__name__
+    return "a coroutine function" if _is_async(value) else type(value).__name__
+
+
+def _is_async(value: object) -> bool:
+    call = getattr(type(value), "__call__", None)  # noqa: B004  it is looked into, not for
+    return iscoroutinefunction(value) or iscoroutinefunction(call)
 
 
 def _as_voice(voice: Voice | str | None) -> Voice | None:

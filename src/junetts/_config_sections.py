@@ -247,7 +247,8 @@ class FallbackSection(Section):
         on_partial: what becomes of a sentence that was broken off: ``respeak`` says it again
             from its beginning, ``continue`` from the last word known or estimated to have been
             heard, ``fail`` gives up.
-        tries: how often a backend is tried for one utterance while there is no sound.
+        tries: how often a backend is tried while there is no sound, and how often it may break
+            off in one utterance.
         on_unknown_voice: ``refuse`` passes over a backend that does not know the voice;
             ``substitute`` lets it speak in its own voice when nobody else is left.
         return_at: when a preferred backend that has recovered speaks again: with the next

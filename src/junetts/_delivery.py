@@ -110,6 +110,7 @@ class TaskDelivery:
         self.known: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._is_entered = False
         self._is_cancelled = False
+        self._is_leaving = False
         self._failure: Exception | None = None
         self._task = asyncio.create_task(
             self._run(backend, utterance, reader), name=f"junetts {backend.name}"
@@ -139,9 +140,9 @@ class TaskDelivery:
 
     def cancel(self) -> None:
         """Stop it; its resources are back after `aclose`."""
-        if not self._is_cancelled:  # a second time, it would disturb the cleanup
-            self._is_cancelled = True
+        if not (self._is_cancelled or self._is_leaving):  # it would disturb the cleanup
             self._task.cancel()
+        self._is_cancelled = True
 
     async def aclose(self) -> None:
         """Stop it, and wait until it has released everything."""
@@ -170,6 +171,7 @@ class TaskDelivery:
             self._know()
             async for item in audio:
                 await self._items.put(item)
+            self._is_leaving = True
 
     def _know(self) -> None:
         if not self.known.done():

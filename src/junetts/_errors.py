@@ -28,7 +28,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from textwrap import indent
 from typing import TYPE_CHECKING, ClassVar
 
@@ -278,10 +278,11 @@ class AudioDeviceError(JuneTtsError):
 
 
 class NoBackendAvailableError(JuneTtsError):
-    """Every configured backend failed before any sound.
+    """Every configured backend failed, before any sound or one after the other.
 
     ``reasons`` holds ``(backend name, error)`` in the order in which they were tried. The message
     has a line for each, once if it is the same again; a traceback shows their hints below it.
+    ``retry_after_s`` is the shortest that one of them asked for, if all that can help is to wait.
     """
 
     def __init__(self, reasons: Sequence[tuple[str, JuneTtsError]]) -> None:
@@ -291,9 +292,17 @@ class NoBackendAvailableError(JuneTtsError):
         super().__init__(
             "\n".join(["no backend could speak:", *(indent(line, "  ") for line in lines)]),
             retryable=any(error.retryable for _, error in self.reasons),
+            retry_after_s=_soonest(error for _, error in self.reasons if error.retryable),
         )
         hints = [f"Hint: {name}: {error.hint}" for name, error in self.reasons if error.hint]
         self.__notes__ = list(dict.fromkeys(hints))
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.reasons,), self.__dict__
+
+
+def _soonest(errors: Iterable[JuneTtsError]) -> float | None:
+    """When it is worth trying again; None if one of them says nothing about it."""
+    waits = [error.retry_after_s for error in errors]
+    known = [wait_s for wait_s in waits if wait_s is not None]
+    return min(known) if known and len(known) == len(waits) else None

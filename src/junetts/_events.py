@@ -27,7 +27,7 @@ class FirstAudio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptFailed:
-    """A backend failed before any sound; the listener has noticed nothing but time."""
+    """A backend failed before any sound, or another was sooner; nothing of it was heard."""
 
     utterance: int
     attempt: Attempt
@@ -52,8 +52,20 @@ class Hedged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BrokeOff:
+    """A backend failed after sound; another may go on."""
+
+    utterance: int
+    backend: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOver:
-    """One backend goes on for another, after sound."""
+    """One backend goes on for another, after sound.
+
+    The report has it from the first sound of the new one that is handed out.
+    """
 
     utterance: int
     handover: Handover
@@ -69,7 +81,7 @@ class VoiceSubstituted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """An utterance has ended, well or not; nothing more of it will be heard."""
+    """An utterance has ended for its listener, well or not; nothing more of it will be heard."""
 
     utterance: int
     report: SpeechReport
@@ -108,9 +120,25 @@ UtteranceEvent: TypeAlias = (
     | AttemptFailed
     | Retrying
     | Hedged
+    | BrokeOff
     | HandedOver
     | VoiceSubstituted
     | Finished
 )
 BreakerEvent: TypeAlias = BreakerOpened | BreakerHalfOpened | BreakerClosed
 Event: TypeAlias = UtteranceEvent | BreakerEvent
+
+
+def log_line(event: Event) -> str | None:
+    """What a log says of an event: what failed and who goes on, never a text; None for the rest."""
+    match event:
+        case BreakerOpened(backend=backend):
+            return f"{backend} failed and is left alone"
+        case BreakerClosed(backend=backend):
+            return f"{backend} works again"
+        case HandedOver(handover=handover):
+            return f"{handover.to_backend} goes on for {handover.from_backend}"
+        case VoiceSubstituted(substitution=substitution):
+            return f"{substitution.backend} speaks in another voice"
+        case _:
+            return None

@@ -49,6 +49,16 @@ def _gated(powers: Powers) -> Powers:
     return loud
 
 
+def silent_s(pcm: bytes, *, sample_rate: int) -> float:
+    """Seconds of s16le mono in which nothing is audible, in parts of 50 ms."""
+    n_part = max(1, round(PART_S * sample_rate))
+    samples = np.frombuffer(pcm, "<i2")
+    parts = samples[: len(samples) // n_part * n_part].reshape(-1, n_part).astype(np.float64)
+    powers = np.square(parts / _FULL_SCALE).mean(axis=1)
+    n_silent = int(np.count_nonzero(powers <= 10.0 ** (AUDIBLE_DBFS / 10.0)))
+    return n_silent * n_part / sample_rate
+
+
 class LoudnessTail:
     """The end of what was heard, and how loud it is.
 

@@ -38,11 +38,11 @@ class Standing:
 class HealthMonitor:
     """Keeps a breaker for each backend, told by those who use it and by probes of its own.
 
-    Guarantees: a backend is probed only while its breaker is open and a probe can help, at most
-    once at a time, and never with a user's text; one backend's hanging probe delays no other;
-    a probe that fails in whatever way is one that found the backend unavailable; a task exists
-    only while a probe is under way, and after `aclose` none does. It belongs to the event loop
-    in which it is first told of a failure.
+    Guarantees: a backend is probed by itself only while its breaker is open and a probe can help,
+    at most once at a time, and never with a user's text; one backend's hanging probe delays no
+    other; a probe that fails in whatever way is one that found the backend unavailable; a task
+    exists only while a probe is under way, and after `aclose` none does. It belongs to the event
+    loop in which it is first told of a failure.
 
     Args:
         backends: by name.

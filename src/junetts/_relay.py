@@ -12,13 +12,14 @@ from junetts._backend import BackendAudio, TtsBackend
 from junetts._config_sections import FallbackSection
 from junetts._delivery import Delivery
 from junetts._errors import JuneTtsError
-from junetts._events import HandedOver, UtteranceEvent
+from junetts._events import BrokeOff, HandedOver, UtteranceEvent
+from junetts._loudness import silent_s
 from junetts._monitor import HealthMonitor
 from junetts._replay import Replay
 from junetts._report import Handover, Provenance, WordTime
 from junetts._resumption import Pace, resume_point
-from junetts._spoken_words import spoken_length
 from junetts._seam import Seam
+from junetts._spoken_words import spoken_length
 from junetts._starter import Starter
 from junetts._utterance import Segment, Utterance
 
@@ -30,7 +31,7 @@ class Relay:
 
     Guarantees: a segment that one backend has finished is never spoken by another; the next
     backend begins with the first segment that is not finished, or goes on inside it; one that
-    broke off after sound does not speak again in this utterance, unless the settings let it
+    broke off after sound speaks again only if nobody else is left, or if the settings let it
     return once it has recovered; each is released before the next begins; there is no click
     where it changes, and the next is as loud as the one before.
     """
@@ -70,7 +71,7 @@ class Relay:
         self._partial: BackendAudio | None = None  # the last audio of an unfinished segment
         self._words: tuple[WordTime, ...] = ()  # of it, by the backend that speaks now
         self._n_bytes = 0  # likewise
-        self._next_segment = 0
+        self._pieces: list[bytes] = []  # likewise, as the backend made them, for `continue`
 
     def __aiter__(self) -> Relay:
         return self
@@ -85,7 +86,7 @@ class Relay:
             try:
                 return self._passed_on(await anext(self._audio))
             except JuneTtsError as error:
-                self._broken_off_by = error
+                self._broke_off(error)
                 if (last := self._last_of_broken()) is not None:
                     return last
 
@@ -109,10 +110,16 @@ class Relay:
 
     async def _release(self) -> None:
         """Leave the backend that speaks."""
-        delivery, self._delivery = self._delivery, None
-        if delivery is not None:
+        if (delivery := self._delivery) is not None:
             self._monitor.left(delivery.backend, use=delivery.use)
             await delivery.aclose()
+            self._delivery = None  # only now: who is cancelled above must be able to come back
+
+    def _broke_off(self, error: JuneTtsError) -> None:
+        self._broken_off_by = error
+        number = self._utterance.number
+        self._observe(BrokeOff(utterance=number, backend=self._speaker, reason=error.message))
+        self._starter.broke_off(self._spoken, error)
 
     async def _hand_over(self, error: JuneTtsError) -> None:
         """Let the next backend go on, if there is anything to say.
@@ -121,34 +128,33 @@ class Relay:
             JuneTtsError: the failure itself, if nobody is left or nobody may go on.
             NoBackendAvailableError: if those who were left fail, too.
         """
-        may_go_on = self._may_go_on
-        self._starter.broke_off(self._spoken, error)
         await self._release()
         if self._partial is None and not await self._replay.has_more():
             _logger.info("a backend failed when all was said: %s", error)
             raise StopAsyncIteration
-        if not may_go_on:
-            raise error
+        if not self._may_go_on:
+            raise self._starter.verdict(error)
         await self._go_on(reason=error.message)
         self._broken_off_by = None
 
     async def _return(self) -> None:
         """Let a preferred backend that has recovered go on, if there is anything to say."""
         self._is_returning = False
-        if not await self._replay.has_more():
+        if not await self._replay.has_more() or not self._starter.has_better_than(self._speaker):
             return
-        self._starter.readmit_preferred_to(self._speaker)
+        self._starter.call_back(self._speaker)
         await self._release()
         await self._go_on(reason="a preferred backend has recovered")
 
     async def _go_on(self, *, reason: str) -> None:
         former = self._speaker
         await self.start()
-        self._seam.join(is_broken=self._partial is not None)
+        if self._speaker != former or self._partial is not None:
+            self._seam.join()
         handover = Handover(
             from_backend=former,
             to_backend=self._speaker,
-            segment=self._next_segment,
+            segment=self._replay.index,
             reason=reason,
             resumed_at=self._replay.offset,
             resumed_by=self._resumed_by,
@@ -172,6 +178,8 @@ class Relay:
         """The item as the listener gets it; notes what has been heard."""
         if item.data:
             self._n_bytes += len(item.data)
+            if self._rules.on_partial == "continue":
+                self._pieces.append(item.data)
             item = self._seam.joined(item)
             self._partial = item
         if item.words is not None:
@@ -195,11 +203,11 @@ class Relay:
 
     def _close_segment(self, index: int) -> None:
         self._replay.finished(index)
-        self._next_segment = index + 1
         self._forget_segment()
 
     def _forget_segment(self) -> None:
         self._partial, self._words, self._n_bytes, self._resumed_by = None, (), 0, None
+        self._pieces.clear()
 
     def _heard_s(self, partial: BackendAudio) -> float:
         return self._n_bytes / BYTES_PER_SAMPLE / partial.format.sample_rate
@@ -220,6 +228,7 @@ class Relay:
         point = resume_point(
             text,
             heard_s=self._heard_s(partial),
+            silent_s=silent_s(b"".join(self._pieces), sample_rate=partial.format.sample_rate),
             words=self._words,
             pace=self._paces[self._speaker],
             speed=self._speed,

@@ -35,6 +35,14 @@ class Replay:
         return self._offset
 
     @property
+    def index(self) -> int:
+        """The first unfinished segment's, once `has_more` has found one.
+
+        Unspeakable segments are not handed out, so that it need not follow the last one's.
+        """
+        return self._kept[0].index
+
+    @property
     def unfinished(self) -> str:
         """The text of the first unfinished segment from ``offset`` on, as far as it was read."""
         return self._kept[0].text[self._offset :] if self._kept else ""

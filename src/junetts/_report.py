@@ -44,7 +44,7 @@ class SegmentReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """A backend that was tried and failed before any sound, and why."""
+    """A backend that was tried without any sound, and why: it failed, or another was sooner."""
 
     backend: str
     reason: str
@@ -68,7 +68,7 @@ class Handover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Substitution:
-    """A backend that spoke in its own voice because it does not know the one asked for."""
+    """A backend that spoke in another voice than the one asked for or configured before it."""
 
     backend: str
     reason: str
@@ -94,7 +94,8 @@ class SpeechReport:
         audio_s: seconds of audio handed out.
         characters: length of the text.
         utf8_bytes: length of the text in UTF-8, the unit of the cloud's prices.
-        cost_usd: list price of the segments that began to be heard.
+        cost_usd: list price of the segments that began to be heard; what was asked for and not
+            heard, as by who loses a race, may be charged as well.
     """
 
     outcome: Outcome

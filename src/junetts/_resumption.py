@@ -100,7 +100,13 @@ def carried_tags(text_before: str) -> str:
 
 
 def resume_point(
-    text: str, *, heard_s: float, words: tuple[WordTime, ...], pace: Pace, speed: float = 1.0
+    text: str,
+    *,
+    heard_s: float,
+    words: tuple[WordTime, ...],
+    pace: Pace,
+    silent_s: float = 0.0,
+    speed: float = 1.0,
 ) -> ResumePoint:
     """Where to go on in a segment of which some was heard.
 
@@ -113,13 +119,14 @@ def resume_point(
         heard_s: seconds of the segment's audio that were heard.
         words: as far as known; spelling may differ, and words be missing.
         pace: of the backend that broke off, at normal speed.
+        silent_s: seconds of ``heard_s`` in which nothing was audible.
         speed: how much faster it was told to speak.
     """
     spoken = spoken_words(text)
     if not spoken:
         return ResumePoint(offset=0, provenance="estimated")
     known = _known(text, spoken, words, heard_s)
-    seconds = (known.until_s - known.since_s) * speed
+    seconds = (known.until_s - known.since_s - max(0.0, silent_s - LEAD_S)) * speed
     index = _estimated(text, spoken, known, seconds / pace.cautious_s)
     provenance: Provenance = "estimated"
     if words and index == known.first:
@@ -209,10 +216,15 @@ def _estimated(text: str, spoken: list[SpokenWord], known: _Known, n_characters:
 
 
 def _length(text: str, *, is_whole: bool) -> float:
-    """Of one word and the sounds before it, in letters."""
-    n_effects = sum(map(is_effect, re.findall(TAG, text)))
+    """Of one word and the sounds before it, in letters.
+
+    A mood counts as if it was read out: so does a voice that does not know it, and one that does
+    may take its time to get into it.
+    """
+    tags = re.findall(TAG, text)
+    n_tags = sum(EFFECT_CHARACTERS if is_effect(tag) else len(tag) * is_mood(tag) for tag in tags)
     n_least = SHORTEST_WORD if is_whole else 0.0
-    return max(spoken_length(text), n_least) + EFFECT_CHARACTERS * n_effects
+    return max(spoken_length(text), n_least) + n_tags
 
 
 def _after_punctuation(text: str, spoken: list[SpokenWord], first: int, index: int) -> int:

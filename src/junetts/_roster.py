@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from junetts._backoff import Backoff
 from junetts._errors import (
+    AuthenticationError,
     BackendTimeoutError,
     InvalidRequestError,
     JuneTtsError,
+    QuotaError,
+    RequestRejectedError,
     UnknownVoiceError,
 )
 
 RETRY = Backoff(first_s=0.25, max_s=8.0)
 LAST_RESORT_S = 1.0  # how long a retry of a sound backend may keep one that is down waiting
 OWN_VOICE_S = 1e6  # another voice comes after everything else
+
+_FOR_GOOD = (InvalidRequestError, RequestRejectedError, AuthenticationError, QuotaError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +34,7 @@ class Turn:
         not_before: when, on the caller's clock.
         is_last_resort: it is known to be down.
         in_own_voice: not in the voice that was asked for, which it does not know.
+        wants_patience: it had a short deadline before, and is to have a long one.
     """
 
     backend: str
@@ -35,6 +42,7 @@ class Turn:
     not_before: float = 0.0
     is_last_resort: bool = False
     in_own_voice: bool = False
+    wants_patience: bool = False
 
     @property
     def is_relief(self) -> bool:
@@ -52,8 +60,8 @@ class Roster:
 
     Guarantees: backends have their first turns in order of preference, those that are known to
     be down last; a second turn comes when each that is not down has had its first; no turn is
-    given that cannot help; one that broke off after sound has no turn until it is readmitted;
-    the number of turns is bounded.
+    given that cannot help; one that broke off after sound is not next, and comes last later on,
+    and not at all once it has broken off ``tries`` times; the number of turns is bounded.
 
     Args:
         names: in order of preference.
@@ -80,19 +88,36 @@ class Roster:
         self._max_wait_s = max_wait_s
         self._substitutes = substitutes
         self._random = random
-        self._out: set[str] = set()
+        self._n_breaks: Counter[str] = Counter()  # after sound
+        self._broken: set[str] = set()  # those who did, and were not called back since
+        self._last_broken: str | None = None
+        self._refused: set[str] = set()  # will refuse this utterance again
+        self._strangers: set[str] = set()  # do not know its voice
+        self._is_patience_spent = False
         self._turns: list[Turn] = []
 
     def begin(self) -> None:
-        """Give everyone a first turn who has not broken off."""
+        """Give everyone a first turn who has neither broken off nor refused for good."""
+        self._is_patience_spent = False
+        candidates = [name for name in self.admitted if name not in self._refused]
+        ready = {name for name in candidates if self._is_ready(name) and name not in self._broken}
+        # If all are down, that does not tell one from the other.
         self._turns = [
-            Turn(backend=name, is_last_resort=not self._is_ready(name)) for name in self.admitted
+            Turn(
+                backend=name,
+                is_last_resort=bool(ready) and name not in ready,
+                in_own_voice=name in self._strangers,
+            )
+            for name in candidates
         ]
 
     @property
     def admitted(self) -> tuple[str, ...]:
-        """Those who have not broken off."""
-        return tuple(name for name in self._names if name not in self._out)
+        """Those who may speak: not who has just broken off, nor who has too often."""
+        return tuple(name for name in self._names if self._is_admitted(name))
+
+    def _is_admitted(self, name: str) -> bool:
+        return name != self._last_broken and self._n_breaks[name] < self._tries
 
     @property
     def has_relief(self) -> bool:
@@ -101,6 +126,8 @@ class Roster:
 
     def take(self, *, now: float) -> Turn | None:
         """The next turn, which may be for later; None if nobody is left."""
+        if self._is_patience_spent:
+            self._turns = [turn for turn in self._turns if not turn.wants_patience]
         if not self._turns:
             return None
         turn = min(self._turns, key=lambda turn: turn.handicap_s(now))
@@ -124,8 +151,14 @@ class Roster:
     ) -> Turn | None:
         if isinstance(error, UnknownVoiceError):
             if turn.in_own_voice or not self._substitutes:
+                self._refused.add(turn.backend)
                 return None
+            self._strangers.add(turn.backend)
             return Turn(backend=turn.backend, in_own_voice=True)
+        if isinstance(error, _FOR_GOOD):
+            self._refused.add(turn.backend)
+        if isinstance(error, BackendTimeoutError) and not was_hurried:
+            self._is_patience_spent = True
         if not self._can_help(turn, error, was_hurried=was_hurried):
             return None
         delay_s = RETRY.delay_s(turn.number, random=self._random, retry_after_s=error.retry_after_s)
@@ -137,6 +170,7 @@ class Roster:
             not_before=now + delay_s,
             is_last_resort=turn.is_last_resort,
             in_own_voice=turn.in_own_voice,
+            wants_patience=isinstance(error, BackendTimeoutError),
         )
 
     def _can_help(self, turn: Turn, error: JuneTtsError, *, was_hurried: bool) -> bool:
@@ -148,13 +182,23 @@ class Roster:
         return error.retryable
 
     def broke_off(self, name: str) -> None:
-        """Give a backend that failed after sound no more turns."""
-        self._out.add(name)
+        """Note that a backend failed after sound; it comes last from now on, and not next."""
+        self._n_breaks[name] += 1
+        self._broken.add(name)
+        self._last_broken = name
 
-    def readmit(self, name: str) -> None:
-        """Give it turns again from the next `begin` on: it has recovered meanwhile."""
-        self._out.discard(name)
+    def better_than(self, name: str) -> tuple[str, ...]:
+        """Who is preferred to a backend and may speak: not who refused or broke too often."""
+        before = self._names[: self._names.index(name)]
+        unwilling = self._refused | self._strangers
+        return tuple(
+            other
+            for other in before
+            if other not in unwilling and self._n_breaks[other] < self._tries
+        )
 
-    def preferred_to(self, name: str) -> tuple[str, ...]:
-        """Who stands before a backend in the order of preference."""
-        return self._names[: self._names.index(name)]
+    def call_back(self, name: str) -> None:
+        """Let a backend that broke off have its usual turn: it has recovered, and is wanted."""
+        self._broken.discard(name)
+        if self._last_broken == name:
+            self._last_broken = None

@@ -10,14 +10,15 @@ from junetts._backend import BackendAudio
 from junetts._loudness import LoudnessMatch, LoudnessTail
 
 FADE_S = 0.005
+MATCHING_FADE_S = 0.03  # while a voice that is too loud is being lowered
 
 
 class Seam:
     """Joins what one backend after another says, in canonical PCM.
 
-    Guarantees: audio passes unchanged until there is a seam; after one it rises out of silence
-    if it was broken, and approaches the loudness of what was heard before; samples do not depend
-    on how they are cut, and none is held back.
+    Guarantees: audio passes unchanged until there is a seam; after one it rises out of silence,
+    and approaches the loudness of what was heard before; samples do not depend on how they are
+    cut, and none is held back.
     """
 
     def __init__(self, *, matches_loudness: bool) -> None:
@@ -25,6 +26,7 @@ class Seam:
         self._sample_rate = 0
         self._tail: LoudnessTail | None = None
         self._match: LoudnessMatch | None = None
+        self._target_dbfs: float | None = None
         self._fade: FadeIn | None = None
 
     def joined(self, item: BackendAudio) -> BackendAudio:
@@ -41,12 +43,16 @@ class Seam:
         """What leads from the last sample of an item, as it was heard, to silence."""
         return replace(item, data=fade_out(item.data, sample_rate=self._sample_rate), words=None)
 
-    def join(self, *, is_broken: bool) -> None:
+    def join(self) -> None:
         """Say that another backend speaks from here on."""
-        if self._tail is not None and (level_dbfs := self._tail.level()) is not None:
-            self._match = LoudnessMatch(target_dbfs=level_dbfs, sample_rate=self._sample_rate)
-        if is_broken:
-            self._fade = FadeIn(sample_rate=self._sample_rate)
+        level_dbfs = None if self._tail is None else self._tail.level()
+        self._target_dbfs = self._target_dbfs if level_dbfs is None else level_dbfs
+        if self._target_dbfs is not None:
+            self._match = LoudnessMatch(
+                target_dbfs=self._target_dbfs, sample_rate=self._sample_rate
+            )
+        fade_s = FADE_S if self._match is None else MATCHING_FADE_S
+        self._fade = FadeIn(sample_rate=self._sample_rate, fade_s=fade_s)
 
     def _begin(self, item: BackendAudio) -> None:
         self._sample_rate = item.format.sample_rate
@@ -74,8 +80,8 @@ def fade_out(pcm: bytes, *, sample_rate: int) -> bytes:
 class FadeIn:
     """Raises the first milliseconds of s16le audio out of silence, however they are cut."""
 
-    def __init__(self, *, sample_rate: int) -> None:
-        self._slope = np.linspace(0.0, 1.0, int(FADE_S * sample_rate) + 1)[:-1]
+    def __init__(self, *, sample_rate: int, fade_s: float = FADE_S) -> None:
+        self._slope = np.linspace(0.0, 1.0, int(fade_s * sample_rate) + 1)[:-1]
 
     @property
     def is_over(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,32 +13,22 @@ from anyio import CancelScope, create_task_group
 from junetts._audio import BYTES_PER_SAMPLE, AudioChunk
 from junetts._backend import BackendAudio, TtsBackend
 from junetts._channel import AudioChannel
+from junetts._chronicle import Chronicle, Tell
 from junetts._errors import (
     BackendTimeoutError,
     JuneTtsError,
     SynthesisInterruptedError,
 )
-from junetts._events import (
-    AttemptFailed,
-    Finished,
-    FirstAudio,
-    HandedOver,
-    UtteranceEvent,
-    VoiceSubstituted,
-)
+from junetts._events import FirstAudio
 from junetts._feed import Text, TextFeed
 from junetts._journal import Journal
-from junetts._report import Attempt, Handover, Outcome, SpeechReport, Substitution
+from junetts._report import Outcome, SpeechReport
 from junetts._utterance import Utterance
 
 if TYPE_CHECKING:
     from junetts._speech import Speech
 
 KEPT_S = 120.0  # audio that an error can carry; a longer utterance's listener already has it
-
-
-def _no_listener(event: UtteranceEvent) -> None:
-    """Nobody wants to know."""
 
 
 class Speaking:
@@ -59,11 +49,11 @@ class Speaking:
         ahead_s: float,
         timeout_s: float | None = None,
         prices: Mapping[str, float] | None = None,
-        tell: Callable[[UtteranceEvent], None] = _no_listener,
+        tell: Tell | None = None,
     ) -> None:
         self.sample_rate = sample_rate
-        self._utterance = replace(utterance, observe=self._observe)
-        self._tell = tell
+        self._chronicle = Chronicle(number=utterance.number, tell=tell)
+        self._utterance = replace(utterance, observe=self._chronicle.observe)
         self._timeout_s = timeout_s
         self._prices = prices or {}
         self._journal = Journal(sample_rate)
@@ -73,9 +63,6 @@ class Speaking:
         self._loop = asyncio.get_running_loop()
         self._finished = asyncio.Event()
         self._outcome: Outcome = "speaking"
-        self._attempts: list[Attempt] = []
-        self._handovers: list[Handover] = []
-        self._substitutions: list[Substitution] = []
         self._backend: str | None = None
         self._kept: list[bytes] = []
         self._keeps = True
@@ -87,15 +74,10 @@ class Speaking:
         self._is_paused = False
         self._n_ended = 0  # segments whose audio was made
 
-    def _observe(self, event: UtteranceEvent) -> None:
-        """Enter what happened into the report, and pass it on."""
-        if isinstance(event, AttemptFailed):
-            self._attempts.append(event.attempt)
-        elif isinstance(event, HandedOver):
-            self._handovers.append(event.handover)
-        elif isinstance(event, VoiceSubstituted):
-            self._substitutions.append(event.substitution)
-        self._tell(event)
+    @property
+    def number(self) -> int:
+        """The utterance's number, by which events name it."""
+        return self._utterance.number
 
     async def run(self, backend: TtsBackend) -> None:
         """Speak; ends when the text is spoken, the work failed or it was cancelled."""
@@ -135,7 +117,7 @@ class Speaking:
             return BackendTimeoutError(f"{what}, for the listener took the audio too slowly")
         if self._feed.n_handed_out == self._n_ended and not self._feed.has_ended:
             return BackendTimeoutError(f"{what}, for the text source has not ended")
-        return BackendTimeoutError(what, backend=self._backend)
+        return BackendTimeoutError(what, backend=self._chronicle.speaker)
 
     async def _relay(self, backend: TtsBackend) -> None:
         if not await self._feed.has_speech():
@@ -160,16 +142,13 @@ class Speaking:
     def _note_made(self, n_bytes: int, backend: str) -> None:
         now = time.perf_counter()
         self._worked_s = now - self._started_at - self._paused_s
+        self._n_bytes_made += n_bytes
         if self._first_audio_at is None:
             self._first_audio_at = now
-            self._tell(
-                FirstAudio(
-                    utterance=self._utterance.number,
-                    backend=backend,
-                    after_s=self._first_audio_at - self._started_at,
-                )
+            after_s = now - self._started_at
+            self._chronicle.observe(
+                FirstAudio(utterance=self._utterance.number, backend=backend, after_s=after_s)
             )
-        self._n_bytes_made += n_bytes
 
     def cancel(self) -> None:
         """Stop the work; nothing is handed out any more. Without effect after the end."""
@@ -236,14 +215,15 @@ class Speaking:
             self.hand_out(self._channel.take())
 
     def hand_out(self, item: BackendAudio) -> AudioChunk | None:
-        """Enter an item as heard; returns its audio, if it has any."""
+        """Enter an item as heard; returns its audio, if it has any. Nothing after the end."""
         with self._feed.lock:
-            return self._entered(item)
+            return self._entered(item) if self._outcome == "speaking" else None
 
     def _entered(self, item: BackendAudio) -> AudioChunk | None:
         chunk = None
         if item.data:
             self._backend = item.backend
+            self._chronicle.heard(item.backend)
             n_samples = len(item.data) // BYTES_PER_SAMPLE
             start_s = self._journal.heard(
                 item.segment, n_samples, backend=item.backend, offset=item.offset
@@ -279,7 +259,7 @@ class Speaking:
             self._outcome = outcome
             if outcome != "complete":
                 self._journal.close()
-        self._tell(Finished(utterance=self._utterance.number, report=self.report))
+        self._chronicle.finish(lambda: self.report)
 
     def _failed(self, error: Exception) -> Exception:
         """What the listener is told: after sound, an interruption with what was heard."""
@@ -314,9 +294,9 @@ class Speaking:
             spoken_text=journal.spoken_text,
             unspoken_text=journal.unspoken_text + self._feed.remaining,
             segments=journal.segments(),
-            attempts=tuple(self._attempts),
-            handovers=tuple(self._handovers),
-            substitutions=tuple(self._substitutions),
+            attempts=tuple(self._chronicle.attempts),
+            handovers=tuple(self._chronicle.handovers),
+            substitutions=tuple(self._chronicle.substitutions),
             backend=self._backend,
             sample_rate=self.sample_rate,
             ttfa_s=self._since_start(self._first_audio_at),

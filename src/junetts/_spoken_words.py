@@ -39,7 +39,6 @@ UNSPACED = (
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U0001b000-\U0001b16f"
     "\U00020000-\U0003ffff"
 )
-_ISUNSPACED = re.compile(f"[{UNSPACED}]")
 _IS_UNSPACED = re.compile(f"[{UNSPACED}]")
 _JOINS_NEXT = re.compile("[\u0e40-\u0e44\u0ec0-\u0ec4\u17d2\u1039\u200d]")
 _JOINS_LAST = re.compile(

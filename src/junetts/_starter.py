@@ -101,14 +101,14 @@ class Starter:
         return any(other != name for other in self._roster.admitted)
 
     def has_better_than(self, name: str) -> bool:
-        """Whether a backend that is preferred to this one is not known to be down."""
-        return any(map(self._monitor.is_ready, self._roster.preferred_to(name)))
+        """Whether a backend that is preferred to this one may speak and is not known to be down."""
+        return any(map(self._monitor.is_ready, self._roster.better_than(name)))
 
-    def readmit_preferred_to(self, name: str) -> None:
-        """Give those who broke off another chance, if they have recovered and are preferred."""
-        for other in self._roster.preferred_to(name):
+    def call_back(self, name: str) -> None:
+        """Let those who are preferred to this one have a turn, if they have recovered."""
+        for other in self._roster.better_than(name):
             if self._monitor.is_ready(other):
-                self._roster.readmit(other)
+                self._roster.call_back(other)
 
     async def aclose(self) -> None:
         """Wait until all who lost a race have released what they held."""
@@ -211,12 +211,26 @@ class Starter:
         )
 
     def _chosen(self, delivery: D) -> D:
-        if delivery.in_own_voice:
-            reason = self._unknown_voice[delivery.backend]
+        reason = self._why_another_voice(delivery)
+        if reason is not None:
             substitution = Substitution(backend=delivery.backend, reason=reason)
             self._observe(VoiceSubstituted(utterance=self._number, substitution=substitution))
         self._observe(BackendChosen(utterance=self._number, backend=delivery.backend))
         return delivery
+
+    def _why_another_voice(self, delivery: Delivery) -> str | None:
+        """Why this is not the voice asked for, or that of the backends before; None if it is."""
+        if delivery.in_own_voice:
+            return self._unknown_voice[delivery.backend]
+        if self._utterance.voice is not None:
+            return None
+        for name, backend in self._backends.items():
+            voice = backend.capabilities.voice
+            if name == delivery.backend:
+                break
+            if voice is not None and self._backends[delivery.backend].capabilities.voice is None:
+                return f"no voice is configured for it; {name} has {voice!r}"
+        return None
 
     def _failed(self, turn: Turn, delivery: Delivery, error: JuneTtsError) -> None:
         self._reasons[turn.backend] = error
@@ -233,6 +247,14 @@ class Starter:
     def _observe(self, event: UtteranceEvent) -> None:
         if self._utterance.observe is not None:
             self._utterance.observe(event)
+
+    def verdict(self, error: JuneTtsError) -> JuneTtsError:
+        """What the caller is told of a failure after which nobody goes on: every reason."""
+        if len(self._reasons) < 2 or self._rules.on_partial == "fail":
+            return error
+        verdict = NoBackendAvailableError(tuple(self._reasons.items()))
+        verdict.__cause__ = error
+        return verdict
 
     def _verdict(self) -> JuneTtsError:
         """What the caller is told; what no backend can honour is the caller's to mend."""

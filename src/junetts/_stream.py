@@ -18,6 +18,10 @@ class ChunkSource(Protocol):
     """Where a stream's chunks come from: this event loop, or one in another thread."""
 
     @property
+    def number(self) -> int:
+        """The utterance's number."""
+
+    @property
     def report(self) -> SpeechReport:
         """The utterance's report."""
 
@@ -68,6 +72,14 @@ class SpeechStream:
     def __repr__(self) -> str:
         report = self.report
         return f"<SpeechStream: {report.audio_s:.2f} s, {report.outcome}>"
+
+    @property
+    def number(self) -> int:
+        """The utterance's number, by which events name it; a client counts from 1.
+
+        A stream of `junetts.stream` has a client of its own, and is thus number 1.
+        """
+        return self._source.number
 
     @property
     def report(self) -> SpeechReport:
@@ -222,6 +234,11 @@ class LoopSource:
 
     def __init__(self, speaking: Speaking) -> None:
         self._speaking = speaking
+
+    @property
+    def number(self) -> int:
+        """The utterance's number."""
+        return self._speaking.number
 
     @property
     def report(self) -> SpeechReport:

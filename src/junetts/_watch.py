@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterable, Awaitable
 from typing import TypeVar
 
-from junetts._errors import BackendTimeoutError
+from junetts._errors import BackendTimeoutError, BackendUnavailableError
 from junetts._utterance import Segment, Utterance
 
 T = TypeVar("T")
@@ -79,6 +79,13 @@ class Watch:
         self._set_due()
         try:
             return await step
+        except asyncio.CancelledError:
+            if task.cancelling():
+                raise
+            # Nobody cancelled this task: something that the backend awaited was cancelled.
+            raise BackendUnavailableError(
+                "the backend cancelled itself", backend=self.backend, retryable=False
+            ) from None
         finally:
             self._waiter = None
             self._spent_s = self._loop.time() - self._waits_since

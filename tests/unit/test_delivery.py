@@ -61,6 +61,14 @@ async def items_of(delivery: Delivery) -> list[BackendAudio]:
     return [item async for item in delivery.audio]
 
 
+class Opening(asyncio.Event):
+    """What a backend waits for before it has sound."""
+
+    async def __call__(self) -> None:
+        """Wait."""
+        await self.wait()
+
+
 @both_kinds
 async def test_everything_is_delivered_in_order(kind: Kind) -> None:
     """All items of all segments, then the end, as often as one asks."""
@@ -148,9 +156,9 @@ async def test_only_a_few_items_are_made_ahead() -> None:
 
 async def test_it_is_known_when_there_is_sound_or_none() -> None:
     """Not before."""
-    opening = asyncio.Event()
-    delivery = delivery_of(FakeBackend(enter=opening.wait))
-    refused = delivery_of(FakeBackend(enter=opening.wait, refuses=GONE))
+    opening = Opening()
+    delivery = delivery_of(FakeBackend(enter=opening))
+    refused = delivery_of(FakeBackend(enter=opening, refuses=GONE))
     assert isinstance(delivery, TaskDelivery)
     assert isinstance(refused, TaskDelivery)
     await settled()
@@ -166,8 +174,8 @@ async def test_it_is_known_when_there_is_sound_or_none() -> None:
 
 async def test_a_starter_that_is_cancelled_leaves_the_delivery_alone() -> None:
     """Whoever waits next is told."""
-    opening = asyncio.Event()
-    delivery = delivery_of(FakeBackend(enter=opening.wait))
+    opening = Opening()
+    delivery = delivery_of(FakeBackend(enter=opening))
     starting = asyncio.create_task(delivery.start())
     await settled()
     starting.cancel()
@@ -283,3 +291,20 @@ async def test_its_task_has_the_backends_name() -> None:
     delivery = delivery_of(FakeBackend(name="b"))
     assert "junetts b" in {task.get_name() for task in asyncio.all_tasks()}
     await delivery.aclose()
+
+
+async def test_one_that_is_leaving_by_itself_is_not_disturbed() -> None:
+    """Its text is spoken, and its cleanup under way."""
+    left = Opening()
+    backend = FakeBackend(speaks(1), leave=left)
+    delivery = delivery_of(backend)
+    await delivery.start()
+    for _ in range(4):
+        await anext(delivery.audio)
+    await settled()
+    closing = asyncio.create_task(delivery.aclose())
+    await settled()
+    assert backend.n_open == 1
+    left.set()
+    await closing
+    assert backend.n_open == 0

@@ -14,6 +14,7 @@ from junetts import (
     AttemptFailed,
     BackendChosen,
     BreakerOpened,
+    BrokeOff,
     Event,
     Finished,
     FirstAudio,
@@ -63,13 +64,14 @@ async def test_trouble_is_told_in_order() -> None:
         BreakerOpened(backend="a", reason="the key was refused", probe_in_s=None),
         AttemptFailed(utterance=1, attempt=Attempt(backend="a", reason="the key was refused")),
         BackendChosen(utterance=1, backend="b"),
-        told[3],
+        BrokeOff(utterance=1, backend="b", reason="gone"),
+        told[4],
         BackendChosen(utterance=1, backend="c"),
         HandedOver(utterance=1, handover=handover),
         Finished(utterance=1, report=report),
     ]
-    assert isinstance(told[3], BreakerOpened)
-    assert told[3].probe_in_s == pytest.approx(0.9, abs=0.11)
+    assert isinstance(told[4], BreakerOpened)
+    assert told[4].probe_in_s == pytest.approx(0.9, abs=0.11)
 
 
 @pytest.mark.anyio
@@ -143,6 +145,33 @@ def test_a_listener_must_be_a_plain_function() -> None:
 
     with pytest.raises(InvalidRequestError, match=r"on_event must be .* not a coroutine function"):
         TTS({"backends": [FakeBackend()]}, on_event=listens)  # type: ignore[arg-type]
+
+    class Listener:
+        """Its calls would come to nothing, too."""
+
+        async def __call__(self, event: Event) -> None:
+            """Never awaited by anyone."""
+
+    with pytest.raises(InvalidRequestError, match="not a coroutine function"):
+        TTS({"backends": [FakeBackend()]}, on_event=Listener())  # type: ignore[arg-type]
     with pytest.raises(InvalidRequestError, match="not int"):
         TTS({"backends": [FakeBackend()]}, on_event=3)  # type: ignore[arg-type]
     assert junetts.Event is Event
+
+
+@pytest.mark.anyio
+async def test_a_listener_may_stop_the_speech_that_it_is_told_of() -> None:
+    """And look at its report; nothing is heard then, and that is how it ends."""
+    events: list[Event] = []
+
+    def leave(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, FirstAudio):
+            assert stream.report.outcome == "speaking"
+            stream.cancel()
+
+    async with client(FakeBackend(), on_event=leave) as tts:
+        stream = tts.stream(TEXT)
+        assert [chunk async for chunk in stream] == []
+    assert stream.report.outcome == "cancelled"
+    assert isinstance(events[-1], Finished)

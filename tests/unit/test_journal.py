@@ -194,3 +194,22 @@ def test_half_of_a_character_is_no_error() -> None:
     journal.add(Segment(index=0, text="\ud800a"), speakable=True)
     journal.ended(0, backend="a")
     assert journal.bytes_begun() == {"a": 2}
+
+
+def test_words_that_were_not_heard_are_forgotten_when_another_goes_on() -> None:
+    """Before the new one has told any."""
+    journal = journal_of("one")
+    journal.heard(0, 100, backend="a")
+    journal.words(0, (word("o", 0.0, 0.1), word("ne", 0.1, 0.3)))
+    journal.heard(0, 10, backend="b", offset=1)
+    assert heard_words(journal) == [("o", 0.0, 0.1)]
+
+
+def test_what_need_not_be_spoken_may_be() -> None:
+    """Then its state is what happened to it."""
+    journal = journal_of("...")
+    journal.heard(0, 100, backend="a")
+    assert states(journal) == ["speaking"]
+    journal.close()
+    assert states(journal) == ["abandoned"]
+    assert journal.spoken_text == "..."

@@ -121,7 +121,7 @@ async def estimated(
     paces_s: tuple[float, ...] = (),
     breaks_at: float = 1.2,
     end: SegmentEnd = "complete",
-    **wishes: object,
+    prosody: Prosody | None = None,
 ) -> int:
     """Where the next backend goes on, after whole texts were spoken at some paces."""
     first, second = FakeBackend(name="first"), FakeBackend(name="second")
@@ -129,10 +129,10 @@ async def estimated(
     async with client(first, second, fallback=CONTINUE) as tts:
         for pace_s in paces_s:
             first._perform = lasting(pace_s, end=end)
-            async for _ in tts.stream(TEXT, **wishes):  # type: ignore[arg-type]
+            async for _ in tts.stream(TEXT, prosody=prosody):
                 pass
         first._perform = breaks(GONE, segment=0, after=round(breaks_at / CHUNK_S))
-        report = (await tts.synthesize(TEXT, **wishes)).report  # type: ignore[arg-type]
+        report = (await tts.synthesize(TEXT, prosody=prosody)).report
     (handover,) = report.handovers
     assert handover.resumed_by == "estimated"
     return handover.resumed_at
@@ -160,12 +160,10 @@ async def test_what_is_learned_of_a_pace_is_remembered() -> None:
 @pytest.mark.anyio
 async def test_who_is_told_to_hurry_has_said_more() -> None:
     """The pace that is learned is the one at normal speed."""
-    fast = {"prosody": Prosody(speed=2.0)}
-    assert await estimated(**fast) > await estimated()
-    paces_s = (0.04,) * 5
-    assert await estimated(paces_s=paces_s, **fast) == await estimated(
-        paces_s=tuple(2 * pace_s for pace_s in paces_s), breaks_at=2.4
-    )
+    fast = Prosody(speed=2.0)
+    assert await estimated(prosody=fast) > await estimated()
+    learned_fast = await estimated(paces_s=(0.04,) * 5, breaks_at=0.8, prosody=fast)
+    assert learned_fast == FIRST.index("three")  # as if 1.1 s were heard at 0.08 s a character
 
 
 @pytest.mark.anyio
@@ -182,6 +180,38 @@ async def test_two_may_break_off_in_the_same_sentence() -> None:
         FIRST.index("five"),
     ]
     assert [word.text for word in report.segments[0].words] == FIRST.split()
+
+
+@pytest.mark.anyio
+async def test_words_of_one_sentence_say_nothing_about_the_next() -> None:
+    """Not even if it is the same sentence."""
+
+    async def tells_once(segment: Segment) -> AsyncIterator[BackendAudio]:
+        times = words(segment.text) if segment.index == 0 else None
+        for n in range(4):
+            if (segment.index, n) == (1, 2):
+                raise GONE
+            yield audio(segment, tone_pcm(), words=times)
+        yield audio(segment, end="complete")
+
+    first, second = FakeBackend(tells_once, name="first"), FakeBackend(name="second")
+    async with client(first, second, fallback=CONTINUE) as tts:
+        report = (await tts.synthesize("One two three four. One two three four.")).report
+    (handover,) = report.handovers
+    assert (handover.segment, handover.resumed_by) == (1, "estimated")
+    assert second.given == ["One two three four."]
+
+
+@pytest.mark.anyio
+async def test_how_one_handover_was_known_says_nothing_about_the_next() -> None:
+    """Between two sentences nothing has to be known."""
+    first = FakeBackend(word_by_word(stops_after=3), name="first")
+    second = FakeBackend(word_by_word(stops_after=0, in_segment=1), name="second")
+    third = FakeBackend(word_by_word(), name="third")
+    async with client(first, second, third, fallback=CONTINUE) as tts:
+        report = (await tts.synthesize(TEXT)).report
+    known = [(one.segment, one.resumed_by) for one in report.handovers]
+    assert known == [(0, "aligned"), (1, None)]
 
 
 @pytest.mark.anyio
@@ -205,7 +235,7 @@ async def test_a_continued_sentence_that_is_never_finished_is_unspoken() -> None
     first = FakeBackend(word_by_word(stops_after=3), name="first")
     second = FakeBackend(word_by_word(stops_after=1), name="second")
     with pytest.raises(SynthesisInterruptedError) as caught:
-        await report_of(first, second)
+        await report_of(first, second, tries=1)
     report = caught.value.report
     assert report is not None
     assert (report.spoken_text, report.unspoken_text) == ("", TEXT)

@@ -196,6 +196,20 @@ async def test_a_return_that_fails_costs_nothing_but_time() -> None:
 
 
 @pytest.mark.anyio
+async def test_without_anyone_to_return_to_nobody_is_left() -> None:
+    """Who speaks speaks on, be it the preferred one or the one that is well."""
+    fallback = {"return_at": "segment"}
+    first, second = FakeBackend(name="first"), FakeBackend(name="second")
+    async with client(first, second, fallback=fallback) as tts:
+        await speaker(tts)
+    assert len(first.utterances) == 1
+    first, second = ill(error=AuthenticationError("no")), FakeBackend(name="second")
+    async with client(first, second, fallback=fallback) as tts:
+        await speaker(tts)
+    assert (len(first.utterances), len(second.utterances)) == (1, 1)
+
+
+@pytest.mark.anyio
 async def test_who_spoke_is_released_before_the_preferred_one_returns() -> None:
     """Only one of them holds resources at a time, here as with every handover."""
     open_meanwhile: list[int] = []
@@ -222,6 +236,7 @@ async def test_a_trial_that_is_left_in_the_middle_is_given_back() -> None:
         await speaker(tts)
         recover(first)
         await asyncio.sleep(1.1)
+        first._perform = speaks(pause_s=1.0)
         stream = tts.stream(TEXT)
         await anext(stream)
         assert await speaker(tts) == "second"

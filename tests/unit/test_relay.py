@@ -29,7 +29,7 @@ from junetts._errors import (
     NoBackendAvailableError,
     SynthesisInterruptedError,
 )
-from junetts._report import Attempt, Handover, SpeechReport
+from junetts._report import Attempt, Handover, SpeechReport, WordTime
 from junetts._utterance import Segment
 from virtual_time import VIRTUAL_TIME
 
@@ -90,6 +90,28 @@ async def test_an_interrupted_sentence_is_spoken_again(segment: int) -> None:
     assert (again.backend, again.state) == ("second", "spoken")
     assert again.start_s == pytest.approx(segment * SENTENCE_S + 2 * CHUNK_S + TAIL_S)
     assert again.duration_s == pytest.approx(SENTENCE_S)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("after", [0, 2])
+async def test_a_handover_names_the_segment_also_if_one_before_is_unspeakable(after: int) -> None:
+    """What nobody has to speak counts in the report, but is handed to no backend."""
+
+    async def writing() -> AsyncIterator[str]:
+        for piece in (SENTENCES[0], "... ", SENTENCES[1]):
+            yield piece
+            stream.flush()
+
+    first = FakeBackend(breaks(GONE, segment=2, after=after), name="first")
+    second = FakeBackend(name="second")
+    async with client(first, second) as tts:
+        stream = tts.stream(writing())
+        async for _ in stream:
+            pass
+    report = stream.report
+    assert [segment.text for segment in report.segments] == [SENTENCES[0], "... ", SENTENCES[1]]
+    assert second.given == [SENTENCES[1]]
+    assert [handover.segment for handover in report.handovers] == [2]
 
 
 @pytest.mark.anyio
@@ -211,17 +233,43 @@ async def test_a_third_goes_on_where_the_second_fails() -> None:
 
 
 @pytest.mark.anyio
-async def test_when_nobody_is_left_the_failure_is_told() -> None:
-    """After sound: an interruption with what was heard, and the last one's own reason."""
+async def test_when_nobody_is_left_every_failure_is_told() -> None:
+    """After sound: an interruption with what was heard, and everyone's own reason."""
     first = FakeBackend(ends_then_breaks(segment=1), name="first")
     second = FakeBackend(breaks(BackendUnavailableError("gone, too"), segment=2), name="second")
-    async with client(first, second) as tts:
-        with pytest.raises(
-            SynthesisInterruptedError, match="second: speech broke off: gone, too"
-        ) as caught:
+    async with client(first, second, fallback={"tries": 1}) as tts:
+        with pytest.raises(SynthesisInterruptedError, match="speech broke off") as caught:
             await tts.synthesize(TEXT)
+    assert str(caught.value).splitlines()[1:] == ["  first: gone", "  second: gone, too"]
+    assert isinstance(caught.value.__cause__, NoBackendAvailableError)
     assert caught.value.speech is not None
     assert caught.value.speech.duration_s == pytest.approx(2 * SENTENCE_S + CHUNK_S)
+
+
+@pytest.mark.anyio
+async def test_two_that_break_off_once_speak_it_to_the_end() -> None:
+    """Nobody else is left, and the one that broke off first may be well again."""
+    first = FakeBackend(ends_then_breaks(segment=1), name="first")
+    second = FakeBackend(breaks(GONE, segment=2), name="second")
+    async with client(first, second) as tts:
+        report = await report_of(tts)
+    assert (report.outcome, report.spoken_text) == ("complete", TEXT)
+    assert [segment.backend for segment in report.segments] == ["first", "second", "first"]
+
+
+@pytest.mark.anyio
+async def test_two_that_keep_breaking_off_are_given_up() -> None:
+    """As often as there are tries, and no more."""
+
+    async def never_finishes(segment: Segment) -> AsyncIterator[BackendAudio]:
+        yield audio(segment, tone_pcm())
+        raise BackendUnavailableError("gone")
+
+    backends = [FakeBackend(never_finishes, name=name) for name in ("a", "b")]
+    async with client(*backends) as tts:
+        with pytest.raises(SynthesisInterruptedError):
+            await report_of(tts)
+    assert [len(backend.utterances) for backend in backends] == [2, 2]
 
 
 @pytest.mark.anyio
@@ -315,12 +363,15 @@ async def test_leaving_while_the_next_one_starts_is_barge_in() -> None:
 
 
 @pytest.mark.anyio
-async def test_there_is_no_click_at_the_seam() -> None:
-    """The first voice fades out from its last sample, the second one fades in."""
+@pytest.mark.parametrize("words", [None, ()])
+async def test_there_is_no_click_at_the_seam(words: tuple[WordTime, ...] | None) -> None:
+    """The first voice fades out from its last sample, whatever it told after, and the next in."""
     loud = np.full(800, 20_000, "<i2").tobytes()
 
     async def first(segment: Segment) -> AsyncIterator[BackendAudio]:
         yield audio(segment, loud)
+        if words is not None:
+            yield audio(segment, words=words)
         raise GONE
 
     async def second(segment: Segment) -> AsyncIterator[BackendAudio]:
@@ -335,12 +386,12 @@ async def test_there_is_no_click_at_the_seam() -> None:
     assert len(samples) == 800 + int(TAIL_S * RATE_HZ) + 800
     assert np.abs(np.diff(samples)).max() <= 20_000 // int(TAIL_S * RATE_HZ) + 1
     assert samples[:800].tolist() == [20_000] * 800
-    assert samples[-760:].tolist() == [20_000] * 760
+    assert samples[-560:].tolist() == [20_000] * 560
 
 
 @pytest.mark.anyio
-async def test_between_sentences_there_is_nothing_to_fade() -> None:
-    """What follows a finished sentence is heard as it was made, from its first sample."""
+async def test_between_sentences_only_the_next_voices_beginning_is_faded() -> None:
+    """It rises out of silence; what was finished before, and what follows, is as it was made."""
     loud = np.full(800, 20_000, "<i2").tobytes()
 
     async def plays(segment: Segment) -> AsyncIterator[BackendAudio]:
@@ -357,7 +408,11 @@ async def test_between_sentences_there_is_nothing_to_fade() -> None:
     async with client(*backends, fallback={"match_loudness": False}) as tts:
         speech = await tts.synthesize(TEXT)
     assert len(speech.report.handovers) == 1
-    assert speech.pcm == 3 * loud
+    samples = np.frombuffer(speech.pcm, "<i2").astype(int)
+    n_faded = int(TAIL_S * RATE_HZ)
+    assert samples[:800].tolist() == [20_000] * 800
+    assert (np.diff(samples[800 : 800 + n_faded]) > 0).all()
+    assert samples[800 + n_faded :].tolist() == [20_000] * (1600 - n_faded)
 
 
 @pytest.mark.anyio

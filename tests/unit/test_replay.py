@@ -94,7 +94,9 @@ async def test_indices_may_have_gaps() -> None:
     replay = replay_of("a", "b", "c", indices=[0, 3, 7])
     assert await replay.has_more()
     await texts_of(replay.reader())
+    assert replay.index == 0
     replay.finished(2)
+    assert replay.index == 3
     assert await texts_of(replay.reader()) == ["b", "c"]
     replay.finished(6)
     assert await texts_of(replay.reader()) == ["c"]

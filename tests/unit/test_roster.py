@@ -97,6 +97,59 @@ def test_who_is_down_is_the_last_resort() -> None:
     assert made.take(now=0.25) is None
 
 
+def test_a_retry_that_was_due_long_ago_is_still_a_second_turn() -> None:
+    """However late it is, those who have had none come first."""
+    made = roster("a", "b", "c")
+    first = made.take(now=0.0)
+    assert first is not None
+    made.failed(first, GONE, now=0.0, was_hurried=True)
+    assert made.take(now=0.0) == Turn(backend="b")
+    assert made.take(now=9.0) == Turn(backend="c")
+
+
+def test_who_would_speak_in_another_voice_is_no_relief() -> None:
+    """One that knows the voice is not hurried because of it."""
+    made = roster("a", "b", substitutes=True)
+    first = made.take(now=0.0)
+    assert first is not None
+    assert made.has_relief
+    made.failed(first, UnknownVoiceError("who"), now=0.0, was_hurried=True)
+    assert made.take(now=0.0) == Turn(backend="b")
+    assert not made.has_relief
+
+
+def test_the_clock_may_show_anything() -> None:
+    """Waits count from now."""
+    made = roster("a", "b", down="b")
+    first = made.take(now=100.0)
+    assert first is not None
+    again = made.failed(first, GONE, now=100.0, was_hurried=False)
+    assert again == Turn(backend="a", number=2, not_before=100.25)
+    assert made.take(now=100.0) == again
+
+
+def test_each_wait_is_longer_than_the_last() -> None:
+    """And whoever is a last resort remains one."""
+    made = roster("a", "b", down="a", tries=4)
+    assert made.take(now=0.0) == Turn(backend="b")
+    turn, waits = made.take(now=0.0), []
+    while turn is not None:
+        assert turn.is_last_resort
+        turn = made.failed(turn, GONE, now=0.0, was_hurried=False)
+        waits += [] if turn is None else [turn.not_before]
+    assert waits == [0.25, 0.5, 1.0]
+
+
+def test_the_longest_wait_is_worth_it() -> None:
+    """If it is no longer than that."""
+    made = roster("a")
+    first = made.take(now=0.0)
+    assert first is not None
+    busy = RateLimitedError("429", retry_after_s=30.0)
+    again = made.failed(first, busy, now=0.0, was_hurried=False)
+    assert again == Turn(backend="a", number=2, not_before=30.0)
+
+
 def test_a_long_wait_is_worse_than_a_last_resort() -> None:
     """Who asked to be left alone for longer comes after one that is down."""
     made = roster("a", "b", down="b")
@@ -128,17 +181,53 @@ def test_another_voice_comes_after_everything_else() -> None:
     assert played(made, GONE) == ["b", "b", "a*", "a*"]
 
 
-def test_who_broke_off_is_out_until_readmitted() -> None:
-    """It has no turn in the next round, nor a retry of the last."""
+def test_who_broke_off_is_not_next_and_comes_last_later() -> None:
+    """Unless it is called back; nobody speaks who has broken off as often as there are tries."""
     made = roster("a", "b", "c")
     made.broke_off("a")
     made.begin()
     assert made.admitted == ("b", "c")
     assert played(made, GONE) == ["b", "c", "b", "c"]
-    assert made.preferred_to("c") == ("a", "b")
-    made.readmit("a")
+    made.broke_off("b")
     made.begin()
-    assert made.admitted == ("a", "b", "c")
+    assert made.admitted == ("a", "c")
+    assert made.take(now=0.0) == Turn(backend="c")
+    assert made.take(now=0.0) == Turn(backend="a", is_last_resort=True)
+    made.call_back("a")
+    made.call_back("b")
+    made.begin()
+    assert made.take(now=0.0) == Turn(backend="a")
+    made.broke_off("a")
+    made.broke_off("c")
+    made.begin()
+    assert made.admitted == ("b",)
+    assert made.better_than("c") == ("b",)
+
+
+def test_who_refused_is_not_wanted_back() -> None:
+    """It would refuse again: neither does a new search begin with it, nor is it better."""
+    made = roster("a", "b", "c")
+    first, second = made.take(now=0.0), made.take(now=0.0)
+    assert first is not None
+    assert second is not None
+    assert made.better_than("c") == ("a", "b")
+    made.failed(first, RequestRejectedError("422"), now=0.0, was_hurried=True)
+    made.failed(second, GONE, now=0.0, was_hurried=True)
+    made.begin()
+    assert played(made, GONE) == ["b", "c", "b", "c"]
+    assert made.better_than("c") == ("b",)
+
+
+def test_a_stranger_remains_one() -> None:
+    """A new search lets it speak in its own voice, at last, without asking again."""
+    made = roster("a", "b", substitutes=True)
+    first = made.take(now=0.0)
+    assert first is not None
+    made.failed(first, UnknownVoiceError("who"), now=0.0, was_hurried=True)
+    made.begin()
+    assert made.take(now=0.0) == Turn(backend="b")
+    assert made.take(now=0.0) == Turn(backend="a", in_own_voice=True)
+    assert made.better_than("b") == ()
 
 
 @given(st.integers(1, 5), st.integers(1, 4), st.sets(st.integers(0, 4)), st.floats(0, 1))

@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -201,13 +202,17 @@ async def listen_to(speaking: Speaking) -> None:
 
 
 @pytest.mark.anyio
-async def test_handovers_are_entered() -> None:
-    """What a failover tells of is in the report."""
+async def test_handovers_count_once_they_are_heard() -> None:
+    """What a failover tells of is in the report from the new backend's first sound on."""
     speaking = Speaking(TEXT, Utterance(), sample_rate=RATE_HZ, ahead_s=1)
-    handover = Handover(from_backend="a", to_backend="b", segment=1, reason="gone")
+    handover = Handover(from_backend="a", to_backend="b", segment=0, reason="gone")
     observe = speaking._utterance.observe
     assert observe is not None
     observe(HandedOver(utterance=0, handover=handover))
+    await anext(speaking._feed)
+    speaking.hand_out(replace(audio(0, tone_pcm()), backend="a"))
+    assert speaking.report.handovers == ()
+    speaking.hand_out(replace(audio(0, tone_pcm()), backend="b"))
     assert speaking.report.handovers == (handover,)
 
 

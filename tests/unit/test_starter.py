@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
 
 from fakes import FakeBackend, Hook, settled
+from junetts._backend import BackendAudio
 from junetts._breaker import Use
 from junetts._config_sections import FallbackSection
 from junetts._delivery import InlineDelivery, TaskDelivery
@@ -42,7 +43,8 @@ pytestmark = pytest.mark.anyio
 
 GONE = BackendUnavailableError("gone")
 LATE = BackendTimeoutError("late")
-HEDGED = {"hedge_after_s": 0.5}
+Rules = Mapping[str, object]
+HEDGED: Rules = {"hedge_after_s": 0.5}
 
 
 @pytest.fixture
@@ -71,6 +73,24 @@ def failing(name: str, error: JuneTtsError = GONE) -> FakeBackend:
     return FakeBackend(name=name, refuses=error)
 
 
+class Stranger(FakeBackend):
+    """Knows no voice but its own, if that."""
+
+    def __init__(self, name: str, refusal: JuneTtsError | None) -> None:
+        super().__init__(name=name, refuses=refusal)
+
+    @asynccontextmanager
+    async def speak(
+        self, utterance: Utterance, segments: AsyncIterable[Segment]
+    ) -> AsyncIterator[AsyncIterator[BackendAudio]]:
+        """Refuse, or speak."""
+        if utterance.voice is not None:
+            self.utterances.append(utterance)
+            raise UnknownVoiceError("who is june", field="voice")
+        async with super().speak(utterance, segments) as made:
+            yield made
+
+
 async def sentences() -> AsyncIterator[Segment]:
     """One."""
     yield Segment(index=0, text="Some words.")
@@ -84,7 +104,7 @@ class Scene:
         *backends: FakeBackend,
         voice: Voice | None = None,
         chance: float = 0.0,
-        **rules: object,
+        rules: Rules | None = None,
     ) -> None:
         self.backends = {backend.name: backend for backend in backends}
         self.monitor = HealthMonitor(self.backends, random=lambda: 0.0)
@@ -93,7 +113,7 @@ class Scene:
             self.backends,
             Utterance(voice=voice, observe=self.events.append, number=7),
             Replay(sentences()),
-            rules=FallbackSection.model_validate(rules),
+            rules=FallbackSection.model_validate(rules or {}),
             monitor=self.monitor,
             random=lambda: chance,
         )
@@ -111,11 +131,14 @@ class Scene:
 
 @asynccontextmanager
 async def scene(
-    *backends: FakeBackend, voice: Voice | None = None, chance: float = 0.0, **rules: object
+    *backends: FakeBackend,
+    voice: Voice | None = None,
+    chance: float = 0.0,
+    rules: Rules | None = None,
 ) -> AsyncIterator[Scene]:
     """A scene after which nothing is left."""
     before = asyncio.all_tasks()
-    made = Scene(*backends, voice=voice, chance=chance, **rules)
+    made = Scene(*backends, voice=voice, chance=chance, rules=rules)
     yield made
     await made.starter.aclose()
     await made.monitor.aclose()
@@ -173,18 +196,87 @@ async def test_a_wait_that_is_over_is_no_wait() -> None:
     assert Retrying(utterance=7, backend="a", delay_s=0.0) in made.events
 
 
+async def test_a_retry_waits_from_when_it_failed() -> None:
+    """Not from when it began."""
+    backend = FakeBackend(name="a", enter=takes(5.0), refuses=GONE)
+    async with scene(backend) as made:
+        with pytest.raises(BackendUnavailableError):
+            await made.starter.start()
+        assert now() == pytest.approx(5.0 + 0.25 + 5.0)
+
+
+async def test_what_was_too_long_a_wait_may_be_over() -> None:
+    """Then it comes before the last resort."""
+    asked: list[str] = []
+    limit = RateLimitedError("limit", retry_after_s=5.0)
+    no = AuthenticationError("no")
+    backends = [
+        FakeBackend(name="a", refuses=limit, enter=noting(asked, "a")),
+        FakeBackend(name="b", refuses=no, enter=noting(asked, "b")),
+        FakeBackend(name="c", refuses=no, enter=noting(asked, "c", seconds=10.0)),
+    ]
+    async with scene(*backends) as made:
+        made.monitor.failed("b", no, use=made.monitor.begin("b"))
+        with pytest.raises(NoBackendAvailableError):
+            await made.starter.start()
+    assert asked == ["a", "c", "a", "b"]
+
+
+def noting(asked: list[str], name: str, *, seconds: float = 0.0) -> Hook:
+    """Remembers who was asked when."""
+
+    async def note() -> None:
+        asked.append(name)
+        await asyncio.sleep(seconds)
+
+    return note
+
+
+async def test_each_use_is_one_of_the_backend_that_is_used() -> None:
+    """So that the trial of one is not taken for another's."""
+    async with scene(failing("a"), FakeBackend(name="b")) as made:
+        await made.half_open("b")
+        delivery = await made.starter.start()
+        assert not made.monitor.is_ready("b")
+        made.monitor.succeeded("b", use=delivery.use)
+        assert made.state("b") == "closed"
+        await delivery.aclose()
+
+
+@pytest.mark.parametrize("tries", [1, 3])
+async def test_the_number_of_tries_is_a_setting(tries: int) -> None:
+    """For each backend."""
+    backends = [failing("a"), failing("b")]
+    async with scene(*backends, rules={"tries": tries}) as made:
+        with pytest.raises(NoBackendAvailableError):
+            await made.starter.start()
+    assert [len(backend.utterances) for backend in backends] == [tries, tries]
+
+
+@pytest.mark.parametrize(("patience_s", "n_tries"), [(4.0, 1), (6.0, 2)])
+async def test_a_server_that_wants_more_peace_than_there_is_patience(
+    patience_s: float, n_tries: int
+) -> None:
+    """It is not come back to."""
+    backend = failing("a", RateLimitedError("429", retry_after_s=5.0))
+    async with scene(backend, rules={"patience_s": patience_s}) as made:
+        with pytest.raises(RateLimitedError):
+            await made.starter.start()
+    assert len(backend.utterances) == n_tries
+
+
 async def test_only_those_who_could_be_relieved_are_hurried() -> None:
-    """The last one, and any second try, has the utterance's own patience."""
+    """The last one has the utterance's own patience; once in vain is enough."""
     backends = [failing("a", LATE), failing("b", LATE)]
     rules = {"first_audio_timeout_s": 2, "stall_timeout_s": 4}
-    async with scene(*backends, **rules) as made:
+    async with scene(*backends, rules=rules) as made:
         with pytest.raises(NoBackendAvailableError):
             await made.starter.start()
     given = [
         [(one.first_audio_timeout_s, one.stall_timeout_s) for one in backend.utterances]
         for backend in backends
     ]
-    assert given == [[(2, 4), (30, 30)], [(30, 30)]]  # patience that came to nothing is enough
+    assert given == [[(2, 4)], [(30, 30)]]
 
 
 async def test_one_alone_fails_with_its_own_error() -> None:
@@ -235,7 +327,7 @@ async def test_its_own_voice_is_the_last_resort() -> None:
     for refusal in (None, UnknownVoiceError("not even mine")):
         backend = Stranger("a", refusal)
         rules = {"on_unknown_voice": "substitute", "tries": 3}
-        async with scene(backend, voice=Voice("june"), **rules) as made:
+        async with scene(backend, voice=Voice("june"), rules=rules) as made:
             try:
                 delivery = await made.starter.start()
             except UnknownVoiceError:
@@ -252,39 +344,16 @@ async def test_its_own_voice_is_the_last_resort() -> None:
 async def test_without_a_voice_there_is_nothing_to_substitute() -> None:
     """A backend that knows not even its own is not asked twice."""
     backend = failing("a", UnknownVoiceError("who"))
-    async with scene(backend, on_unknown_voice="substitute") as made:
+    async with scene(backend, rules={"on_unknown_voice": "substitute"}) as made:
         with pytest.raises(UnknownVoiceError):
             await made.starter.start()
     assert len(backend.utterances) == 1
 
 
-class Stranger(FakeBackend):
-    """Knows no voice but its own, if that."""
-
-    def __init__(self, name: str, refusal: JuneTtsError | None) -> None:
-        super().__init__(name=name, refuses=refusal)
-
-    def speak(self, utterance, segments):  # type: ignore[no-untyped-def, override]
-        """Refuse, or speak."""
-        if utterance.voice is not None:
-            return failing_with(self, utterance, UnknownVoiceError("who is june", field="voice"))
-        return super().speak(utterance, segments)
-
-
-@asynccontextmanager
-async def failing_with(
-    backend: FakeBackend, utterance: Utterance, error: JuneTtsError
-) -> AsyncIterator[None]:
-    """Note what was asked for, and refuse it."""
-    backend.utterances.append(utterance)
-    raise error
-    yield
-
-
 async def test_who_is_in_time_has_no_rival() -> None:
     """Though its task is one of its own."""
     second = FakeBackend(name="b")
-    async with scene(slow("a", 0.4), second, **HEDGED) as made:
+    async with scene(slow("a", 0.4), second, rules=HEDGED) as made:
         delivery = await made.starter.start()
         assert isinstance(delivery, TaskDelivery)
         assert delivery.is_hurried
@@ -296,7 +365,7 @@ async def test_who_is_in_time_has_no_rival() -> None:
 async def test_a_race_is_told_and_won_by_the_first_sound() -> None:
     """The loser is stopped at once and left by the end; its failure is nobody's."""
     first, second = slow("a", 9.0), slow("b", 1.0)
-    async with scene(first, second, **HEDGED) as made:
+    async with scene(first, second, rules=HEDGED) as made:
         await made.half_open("a")
         delivery = await made.starter.start()
         assert (delivery.backend, now()) == ("b", 1.5)
@@ -315,7 +384,7 @@ async def test_a_race_is_told_and_won_by_the_first_sound() -> None:
 
 async def test_if_both_have_sound_the_preferred_one_speaks() -> None:
     """Even if the other was quicker by nothing."""
-    async with scene(slow("a", 1.0), slow("b", 0.5), **HEDGED) as made:
+    async with scene(slow("a", 1.0), slow("b", 0.5), rules=HEDGED) as made:
         delivery = await made.starter.start()
         assert (delivery.backend, now()) == ("a", 1.0)
         await delivery.aclose()
@@ -323,7 +392,7 @@ async def test_if_both_have_sound_the_preferred_one_speaks() -> None:
 
 async def test_a_race_of_two_who_fail_goes_on_with_the_third() -> None:
     """Both failures count, and both are released before."""
-    async with scene(*losers(), FakeBackend(name="c"), **HEDGED) as made:
+    async with scene(*losers(), FakeBackend(name="c"), rules=HEDGED) as made:
         delivery = await made.starter.start()
         assert (delivery.backend, now()) == ("c", 1.5)
         assert (made.state("a"), made.state("b")) == ("open", "open")
@@ -342,7 +411,7 @@ def losers() -> tuple[FakeBackend, FakeBackend]:
 async def test_in_a_race_there_are_two() -> None:
     """A third begins only when both have failed, however late they are."""
     third = FakeBackend(name="c")
-    async with scene(slow("a", 5.0), slow("b", 5.0), third, **HEDGED) as made:
+    async with scene(slow("a", 5.0), slow("b", 5.0), third, rules=HEDGED) as made:
         delivery = await made.starter.start()
         assert (delivery.backend, now()) == ("a", 5.0)
         await delivery.aclose()
@@ -353,7 +422,7 @@ async def test_in_a_race_there_are_two() -> None:
 async def test_who_is_down_is_no_rival(down: str) -> None:
     """There is no race with nobody but a last resort left."""
     backends = [slow("a", 2.0), slow("b", 2.0)]
-    async with scene(*backends, **HEDGED) as made:
+    async with scene(*backends, rules=HEDGED) as made:
         made.monitor.failed(down, AuthenticationError("no"), use=made.monitor.begin(down))
         delivery = await made.starter.start()
         assert isinstance(delivery, InlineDelivery)
@@ -363,10 +432,10 @@ async def test_who_is_down_is_no_rival(down: str) -> None:
 
 
 @pytest.mark.parametrize("rules", [{}, HEDGED])
-async def test_a_trial_that_is_left_before_sound_is_given_back(rules: dict[str, object]) -> None:
+async def test_a_trial_that_is_left_before_sound_is_given_back(rules: Rules) -> None:
     """Leaving is no verdict; the next utterance may try it."""
     first = slow("a", 9.0)
-    async with scene(first, slow("b", 9.0), **rules) as made:
+    async with scene(first, slow("b", 9.0), rules=rules) as made:
         await made.half_open("a")
         starting = asyncio.create_task(made.starter.start())
         await settled()
@@ -382,7 +451,7 @@ async def test_a_trial_that_is_left_before_sound_is_given_back(rules: dict[str, 
 async def test_closing_waits_for_everyone_who_lost() -> None:
     """Until all that they held is released."""
     first = LeavesSlowly("a")
-    async with scene(first, FakeBackend(name="b"), **HEDGED) as made:
+    async with scene(first, FakeBackend(name="b"), rules=HEDGED) as made:
         delivery = await made.starter.start()
         await delivery.aclose()
         assert now() == 0.5
@@ -434,8 +503,7 @@ async def test_who_is_well_again_and_preferred_may_return() -> None:
         await made.monitor.look(backends[1])
         await made.monitor.look(backends[3])
         assert made.starter.has_better_than("c")
-        made.starter.readmit_preferred_to("c")
-        assert made.starter._roster.admitted == ("b", "c")
+        made.starter.call_back("c")
         delivery = await made.starter.start()
         assert delivery.backend == "b"
         await delivery.aclose()

@@ -152,7 +152,7 @@ class ServerLink:
             ) from cause_to_show(error, self._secrets)
         except httpx.TransportError as error:
             raise BackendUnavailableError(
-                f"the connection to {self.url} broke: {error or type(error).__name__}"
+                f"the connection to {self.url} broke: {str(error) or type(error).__name__}"
             ) from error
 
     async def aclose(self) -> None:

@@ -76,6 +76,7 @@ class CloudBackend:
         return Capabilities(
             sample_rate=section.sample_rate or SAMPLE_RATES[section.format][-1],
             formats=(section.format,),
+            voice=section.voice,
             voice_ids=True,
             cloning=True,
             speed=True,

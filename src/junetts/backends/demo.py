@@ -97,6 +97,7 @@ class DemoBackend:
         library: Callable[[], tuple[str, str]] = find_library,
     ) -> None:
         self.name = name
+        self.capabilities = replace(self.capabilities, voice=section.voice)
         self.announces = False
         self._section = section
         self._library = library

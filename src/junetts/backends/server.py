@@ -86,6 +86,7 @@ class ServerBackend:
         return Capabilities(
             sample_rate=SAMPLE_RATE,
             formats=(self._section.format,),
+            voice=self._section.voice,
             voice_ids=True,
             cloning=True,
             seed=True,

@@ -29,6 +29,7 @@ from junetts.cli.interruption import interruptible
 from junetts.cli.loudspeaker import Loudspeaker
 from junetts.cli.outlets import STDOUT, Outlet, open_outlet
 from junetts.cli.progress import progress, summary_line
+from junetts.cli.trouble import Trouble
 
 if TYPE_CHECKING:
     import io
@@ -112,9 +113,10 @@ def _open_outlets(order: Order) -> list[Outlet]:
 
 async def _speak(order: Order, ending: Ending) -> None:
     stream: SpeechStream | None = None
+    trouble = Trouble(lambda: () if stream is None else stream.report.segments)
     with interruptible() as interruption:
         try:
-            async with TTS(order.config) as tts:
+            async with TTS(order.config, on_event=None if order.as_json else trouble) as tts:
                 await _load_model(tts, order)
                 stream = tts.stream(order.text, voice=order.voice, prosody=order.prosody)
                 ending.error = await _deliver(stream, order, ending.outlets)

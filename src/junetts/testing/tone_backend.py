@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
 from junetts._audio import BYTES_PER_SAMPLE, AudioFormat
 from junetts._backend import BackendAudio, Capabilities, Health
@@ -108,7 +109,7 @@ class ToneBackend:
             UnknownVoiceError: for a voice that it does not know.
             JuneTtsError: what it ``refuses`` with.
         """
-        self.utterances.append(utterance)
+        self.utterances.append(replace(utterance, observe=None))
         self.n_open += 1
         try:
             self._refuse()

@@ -209,6 +209,7 @@ class TestMistakes:
         self, arguments: list[str], variables: dict[str, str], complaint: str, surrounding: Path
     ) -> None:
         """A failure is 1, one line and perhaps a hint; no file appears."""
+        variables = {"JUNETTS_FALLBACK__TRIES": "1", **variables}
         status, out, err = junetts("say", "Hello.", *arguments, **variables)
         assert (status, out) == (1, b"")
         first, *hint = err.splitlines()
