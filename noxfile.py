@@ -10,7 +10,7 @@ import nox
 nox.needs_version = ">=2024.10"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["lint", "types", "imports", "tests", "leaks", "interop", "docs"]
+nox.options.sessions = ["lint", "types", "imports", "tests", "faults", "leaks", "interop", "docs"]
 
 CONSTRAINTS = "tests/constraints.txt"
 PYTEST = ["python", "-m", "pytest", "--no-skips"]
@@ -57,9 +57,16 @@ def tests(session: nox.Session) -> None:
     """Unit, property and contract tests on the built wheel, with coverage."""
     install_wheel(session, "demo,play,local,test")
     session.run("coverage", "erase")
-    session.run(*PYTEST, "--cov", "--cov-report=", *session.posargs)
+    session.run(*PYTEST, "-n", "logical", "--cov", "--cov-report=", *session.posargs)
     if not session.posargs:
         session.run("coverage", "report", "--fail-under=95")
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Every fault, everywhere, in every way to speak: the matrix, and its counts."""
+    install_wheel(session, "demo,play,local,test")
+    session.run(*PYTEST, "tests/faults", *session.posargs)
 
 
 @nox.session
@@ -100,3 +107,4 @@ def bench(session: nox.Session) -> None:
     install_wheel(session, "demo,test")
     session.install("-r", "benchmarks/requirements.txt")
     session.run("python", "benchmarks/wire.py", *session.posargs)
+    session.run("python", "benchmarks/failover.py")
