@@ -37,7 +37,11 @@ SENTENCES = ["This is the first one. ", "This is the second one. ", "This is the
 TEXT = "".join(SENTENCES)
 SENTENCE_S = 3 * CHUNK_S
 TAIL_S = 0.005
-GONE = BackendUnavailableError("gone")
+
+
+def gone() -> BackendUnavailableError:
+    """A new one each time, for it is told whose it is."""
+    return BackendUnavailableError("gone")
 
 
 @pytest.fixture
@@ -48,7 +52,7 @@ def anyio_backend() -> tuple[str, dict[str, object]]:
 
 def ends_then_breaks(*, segment: int) -> Performance:
     """Finishes its segments, and fails before any sound of this one."""
-    return breaks(GONE, segment=segment, after=0)
+    return breaks(gone(), segment=segment, after=0)
 
 
 async def report_of(tts: TTS, text: str = TEXT) -> SpeechReport:
@@ -78,7 +82,7 @@ async def test_between_two_sentences_nothing_is_repeated_and_nothing_lost() -> N
 @pytest.mark.parametrize("segment", [0, 1, 2])
 async def test_an_interrupted_sentence_is_spoken_again(segment: int) -> None:
     """It begins anew; what was heard of it counts as audio, not as its own."""
-    first = FakeBackend(breaks(GONE, segment=segment, after=2), name="first")
+    first = FakeBackend(breaks(gone(), segment=segment, after=2), name="first")
     second = FakeBackend(name="second")
     async with client(first, second) as tts:
         report = await report_of(tts)
@@ -102,7 +106,7 @@ async def test_a_handover_names_the_segment_also_if_one_before_is_unspeakable(af
             yield piece
             stream.flush()
 
-    first = FakeBackend(breaks(GONE, segment=2, after=after), name="first")
+    first = FakeBackend(breaks(gone(), segment=2, after=after), name="first")
     second = FakeBackend(name="second")
     async with client(first, second) as tts:
         stream = tts.stream(writing())
@@ -117,7 +121,7 @@ async def test_a_handover_names_the_segment_also_if_one_before_is_unspeakable(af
 @pytest.mark.anyio
 async def test_giving_up_instead_raises_what_broke_it_off() -> None:
     """With ``on_partial = "fail"`` an interrupted sentence ends the utterance."""
-    first = FakeBackend(breaks(GONE, segment=1), name="first")
+    first = FakeBackend(breaks(gone(), segment=1), name="first")
     second = FakeBackend(name="second")
     async with client(first, second, fallback={"on_partial": "fail"}) as tts:
         with pytest.raises(SynthesisInterruptedError, match="first: speech broke off: gone") as e:
@@ -145,7 +149,7 @@ async def test_a_sentence_of_which_nothing_was_heard_is_not_interrupted() -> Non
     async def tells_words(segment: Segment) -> AsyncIterator[BackendAudio]:
         if segment.index:
             yield audio(segment, words=())
-            raise GONE
+            raise gone()
         async for item in speaks()(segment):
             yield item
 
@@ -162,7 +166,7 @@ async def test_a_sentence_that_was_cut_short_is_not_spoken_again() -> None:
 
     async def cuts_short(segment: Segment) -> AsyncIterator[BackendAudio]:
         if segment.index:
-            raise GONE
+            raise gone()
         yield audio(segment, tone_pcm())
         yield audio(segment, end="truncated")
 
@@ -188,7 +192,7 @@ async def test_a_segment_may_be_silent() -> None:
         if "laugh" not in segment.text:
             yield audio(segment, tone_pcm())
         if segment.index == 2:
-            raise GONE
+            raise gone()
         yield audio(segment, end="complete")
 
     first, second = FakeBackend(laughs_in_silence, name="first"), FakeBackend(name="second")
@@ -218,7 +222,7 @@ async def test_a_third_goes_on_where_the_second_fails() -> None:
     backends = [
         FakeBackend(ends_then_breaks(segment=1), name="a"),
         FakeBackend(refuses=AuthenticationError("the key was refused"), name="b"),
-        FakeBackend(breaks(GONE, segment=2), name="c"),
+        FakeBackend(breaks(gone(), segment=2), name="c"),
         FakeBackend(name="d"),
     ]
     async with client(*backends) as tts:
@@ -250,7 +254,7 @@ async def test_when_nobody_is_left_every_failure_is_told() -> None:
 async def test_two_that_break_off_once_speak_it_to_the_end() -> None:
     """Nobody else is left, and the one that broke off first may be well again."""
     first = FakeBackend(ends_then_breaks(segment=1), name="first")
-    second = FakeBackend(breaks(GONE, segment=2), name="second")
+    second = FakeBackend(breaks(gone(), segment=2), name="second")
     async with client(first, second) as tts:
         report = await report_of(tts)
     assert (report.outcome, report.spoken_text) == ("complete", TEXT)
@@ -299,7 +303,7 @@ async def test_text_that_comes_later_goes_to_the_new_backend() -> None:
         await release.wait()
         yield SENTENCES[2]
 
-    first = FakeBackend(breaks(GONE, segment=0), name="first")
+    first = FakeBackend(breaks(gone(), segment=0), name="first")
     second = FakeBackend(name="second")
     async with client(first, second) as tts:
         stream = tts.stream(writing())
@@ -319,7 +323,7 @@ class ReadsAhead(FakeBackend):
         self.given += [segment.text for segment in taken]
         yield audio(taken[0], tone_pcm(), end="complete")
         yield audio(taken[1], tone_pcm())
-        raise GONE
+        raise gone()
 
 
 @pytest.mark.anyio
@@ -335,7 +339,7 @@ async def test_text_that_was_read_ahead_is_given_again() -> None:
 @pytest.mark.anyio
 async def test_the_failed_backend_is_released_before_the_next_begins() -> None:
     """Only one of them holds resources at a time."""
-    first = FakeBackend(breaks(GONE, segment=1), name="first")
+    first = FakeBackend(breaks(gone(), segment=1), name="first")
     open_meanwhile: list[int] = []
 
     async def look() -> None:
@@ -349,7 +353,7 @@ async def test_the_failed_backend_is_released_before_the_next_begins() -> None:
 @pytest.mark.anyio
 async def test_leaving_while_the_next_one_starts_is_barge_in() -> None:
     """Cancelled between two backends: nothing is spoken, nothing is left open."""
-    first, second = FakeBackend(breaks(GONE), name="first"), FakeBackend(hangs(), name="second")
+    first, second = FakeBackend(breaks(gone()), name="first"), FakeBackend(hangs(), name="second")
     third = FakeBackend(name="third")
     async with client(first, second, third) as tts:
         stream = tts.stream(TEXT)
@@ -372,7 +376,7 @@ async def test_there_is_no_click_at_the_seam(words: tuple[WordTime, ...] | None)
         yield audio(segment, loud)
         if words is not None:
             yield audio(segment, words=words)
-        raise GONE
+        raise gone()
 
     async def second(segment: Segment) -> AsyncIterator[BackendAudio]:
         for start in range(0, len(loud), 30):
@@ -400,7 +404,7 @@ async def test_between_sentences_only_the_next_voices_beginning_is_faded() -> No
 
     async def ends(segment: Segment) -> AsyncIterator[BackendAudio]:
         if segment.index:
-            raise GONE
+            raise gone()
         async for item in plays(segment):
             yield item
 
@@ -422,7 +426,7 @@ async def test_a_fade_after_a_fade_begins_where_sound_is() -> None:
 
     async def breaks_off(segment: Segment) -> AsyncIterator[BackendAudio]:
         yield audio(segment, loud)
-        raise GONE
+        raise gone()
 
     backends = [FakeBackend(breaks_off, name=name) for name in "ab"]
     async with client(*backends, FakeBackend(name="c")) as tts:
