@@ -243,8 +243,8 @@ async def test_a_stream_that_fails_before_sound(fish_server: FishServer) -> None
         stream = line.tts.stream("Hello there.", voice=TOO_LONG)
         with pytest.raises(junetts.RemoteProtocolError, match="broke off its answer") as caught:
             await stream.collect()
-        (answer,) = line.spoken
-    assert (answer.status, answer.body, answer.complete) == (200, b"", False)
+        answers = [(one.status, one.body, one.complete) for one in line.spoken]
+    assert answers == [(200, b"", False)] * 2  # tried again once: it might have been the network
     assert caught.value.speech is None
     assert "server.streaming = false" in (caught.value.hint or "")
     assert (stream.report.outcome, stream.report.audio_s) == ("failed", 0)
