@@ -129,12 +129,22 @@ async def demo() -> AsyncIterator[Setting]:
 
 
 async def live(backend: Backend, n_utterances: int) -> int:
-    """One client's whole life; returns by how many bytes memory grew after the warm-up."""
+    """One client's whole life; returns by how many bytes memory grew after the warm-up.
+
+    An allocator may take one step, at whatever time; a leak goes on. So what has grown too much
+    is looked at a second time, from there.
+    """
     async with backend() as (config, forget), TTS(config) as tts:
         await speak_often(tts, N_WARMUP, forget)
-        before = memory()
-        await speak_often(tts, n_utterances, forget)
-        return memory() - before
+        grown = await growth(tts, n_utterances, forget)
+        return grown if grown < MAX_GROWTH else await growth(tts, n_utterances, forget)
+
+
+async def growth(tts: TTS, n_utterances: int, forget: Callable[[], None]) -> int:
+    """By how many bytes memory grows while so much is spoken."""
+    before = memory()
+    await speak_often(tts, n_utterances, forget)
+    return memory() - before
 
 
 @pytest.mark.parametrize(
