@@ -102,6 +102,14 @@ def long(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """Failover, broken on purpose in hundreds of ways; not part of the default run."""
+    install_wheel(session, "demo,play,local,test")
+    paths = {"PYTHONPATH": "tests"}
+    session.run("python", "-m", "mutation.run", *session.posargs, env=paths)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """The benchmarks behind the README's numbers; not part of the default run."""
     install_wheel(session, "demo,test")

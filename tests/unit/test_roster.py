@@ -20,6 +20,7 @@ from junetts._errors import (
 from junetts._roster import Roster, Turn
 
 GONE = BackendUnavailableError("gone")
+LATE = BackendTimeoutError("late")
 
 
 def roster(
@@ -228,6 +229,70 @@ def test_a_stranger_remains_one() -> None:
     assert made.take(now=0.0) == Turn(backend="b")
     assert made.take(now=0.0) == Turn(backend="a", in_own_voice=True)
     assert made.better_than("b") == ()
+
+
+def test_one_who_does_not_know_the_voice_is_asked_once() -> None:
+    """If it may not speak in its own: neither in a new search, nor as a better one."""
+    made = roster("a", "b")
+    first = made.take(now=0.0)
+    assert first is not None
+    made.failed(first, UnknownVoiceError("who"), now=0.0, was_hurried=True)
+    made.begin()
+    assert played(made, GONE) == ["b", "b"]
+    assert made.better_than("b") == ()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        InvalidRequestError("no"),
+        RequestRejectedError("422"),
+        AuthenticationError("401"),
+        QuotaError("402"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_who_refused_for_good_is_left_out(error: JuneTtsError) -> None:
+    """The same request with the same key fails again."""
+    made = roster("a", "b")
+    first = made.take(now=0.0)
+    assert first is not None
+    made.failed(first, error, now=0.0, was_hurried=True)
+    made.begin()
+    assert made.take(now=0.0) == Turn(backend="b")
+    assert made.better_than("b") == ()
+
+
+@pytest.mark.parametrize(
+    ("error", "was_hurried", "rest"),
+    [
+        (LATE, True, ["b", "a", "b", "c"]),  # patience is not spent
+        (LATE, False, ["b", "b"]),  # `a` wanted some, `b` does not
+        (GONE, False, ["b", "a", "b", "c"]),  # `c` had it, and did not spend it
+    ],
+)
+def test_patience_is_spent_by_who_had_it(
+    error: JuneTtsError, was_hurried: bool, rest: list[str]
+) -> None:
+    """By nobody else; those who failed for another reason have their turn all the same."""
+    made = roster("a", "c", "b")
+    first, second = made.take(now=0.0), made.take(now=0.0)
+    assert first is not None
+    assert second is not None
+    made.failed(first, LATE, now=0.0, was_hurried=True)
+    made.failed(second, error, now=0.0, was_hurried=was_hurried)
+    assert sorted(played(made, GONE)) == sorted(rest)
+    made.begin()
+    assert played(made, LATE) == ["a", "c", "b", "a", "c", "b"]
+
+
+def test_calling_one_back_calls_back_nobody_else() -> None:
+    """The one that has just broken off remains out."""
+    made = roster("a", "b")
+    made.broke_off("a")
+    made.broke_off("b")
+    made.call_back("a")
+    assert made.admitted == ("a",)
 
 
 @given(st.integers(1, 5), st.integers(1, 4), st.sets(st.integers(0, 4)), st.floats(0, 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,7 +34,7 @@ def test_the_beginning_rises_however_it_is_cut(cut: int) -> None:
     pieces = [fade.apply(whole[i : i + cut]) for i in range(0, len(whole), cut)]
     assert b"".join(pieces) == FadeIn(sample_rate=RATE).apply(whole)
     samples = np.frombuffer(b"".join(pieces), "<i2")
-    assert samples[0] == 0
+    assert np.array_equal(samples[:N_FADE], np.rint(np.arange(N_FADE) * -30_000 / N_FADE))
     assert (samples[N_FADE:] == -30_000).all()
     assert fade.is_over
     assert fade.apply(b"") == b""
@@ -101,7 +103,35 @@ def test_without_matching_only_the_edge_is_softened() -> None:
 def test_the_last_of_a_broken_voice_leads_to_silence() -> None:
     """From its last sample, as it was heard."""
     seam = Seam(matches_loudness=False)
-    last = seam.last(seam.joined(item(8000)))
+    last = seam.last(seam.joined(replace(item(8000), words=())))
     samples = np.frombuffer(last.data, "<i2")
     assert (len(samples), samples[-1]) == (40, 0)
     assert last.words is None
+
+
+@pytest.mark.parametrize("matches_loudness", [True, False])
+def test_after_a_seam_the_cuts_make_no_difference(matches_loudness: bool) -> None:
+    """Items joined are what one item would be, shorter than a fade or longer."""
+
+    def after_a_seam(n_bytes: int) -> bytes:
+        seam = Seam(matches_loudness=matches_loudness)
+        seam.joined(item(8000))
+        seam.join()
+        whole = item(2000, seconds=2.0)
+        pieces = [whole.data[i : i + n_bytes] for i in range(0, len(whole.data), n_bytes)]
+        return b"".join(seam.joined(replace(whole, data=piece)).data for piece in pieces)
+
+    for n_bytes in (10, 1000, 9998):
+        assert after_a_seam(n_bytes) == after_a_seam(1_000_000)
+
+
+def test_the_measure_is_what_was_heard_last() -> None:
+    """Not what was heard first: a voice may become louder in the course of time."""
+    seam = Seam(matches_loudness=True)
+    seam.joined(item(2000))
+    seam.join()
+    heard = [loudness(seam.joined(item(amplitude, seconds=8))) for amplitude in (2000, 20_000)]
+    seam.join()
+    next_one = loudness(seam.joined(item(10_000, seconds=4)))
+    assert heard[1] > 1.5 * heard[0]
+    assert next_one == pytest.approx(heard[1], rel=0.1)
